@@ -1,0 +1,27 @@
+//! What keeps the data. No backend knows another.
+
+#[cfg(all(feature = "file", not(target_family = "wasm")))]
+pub(crate) mod file;
+#[cfg(all(feature = "folder", not(target_family = "wasm")))]
+pub(crate) mod folder;
+#[cfg(feature = "memory")]
+pub(crate) mod memory;
+#[cfg(all(feature = "sqlite", not(target_family = "wasm")))]
+pub(crate) mod sqlite;
+
+#[cfg(not(all(feature = "file", not(target_family = "wasm"))))]
+pub(crate) mod file {
+    pub(crate) const STORE: crate::kv::Opener = crate::kv::Opener::absent("file");
+}
+#[cfg(not(all(feature = "folder", not(target_family = "wasm"))))]
+pub(crate) mod folder {
+    pub(crate) const STORE: crate::kv::Opener = crate::kv::Opener::absent("folder");
+}
+#[cfg(not(feature = "memory"))]
+pub(crate) mod memory {
+    pub(crate) const STORE: crate::kv::Opener = crate::kv::Opener::absent("memory");
+}
+#[cfg(not(all(feature = "sqlite", not(target_family = "wasm"))))]
+pub(crate) mod sqlite {
+    pub(crate) const STORE: crate::kv::Opener = crate::kv::Opener::absent("sqlite");
+}

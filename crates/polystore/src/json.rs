@@ -1,0 +1,477 @@
+//! Values to JSON text and back, strictly.
+//!
+//! `serde_json` writes NaN and the infinities as `null`, which here would delete, and
+//! writes structures deeper than it reads. Both are refused when writing.
+
+use std::any::type_name;
+use std::fmt;
+use std::io;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::ser;
+use serde_json::error::Category;
+use serde_json::ser::Formatter;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The nesting that `serde_json` reads back: one level more is an error there.
+pub(crate) const MAX_DEPTH: usize = 127;
+
+/// The JSON text of `value`.
+///
+/// # Errors
+/// [`ErrorKind::Encode`] for NaN and infinities, for a map whose keys have no text
+/// form, for nesting beyond [`MAX_DEPTH`], and when the type's own `Serialize` fails.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes> {
+    let mut text = Vec::with_capacity(128);
+    let formatter = Shallow { depth: 0 };
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
+    value
+        .serialize(&mut serializer)
+        .map_err(|error| encode_error::<T>(&error))?;
+    // Only a text with a `null` in it can have lost a number that JSON does not have.
+    if contains_null(&text) && value.serialize(FiniteOnly).is_err() {
+        return Err(Error::new(
+            ErrorKind::Encode,
+            "NaN and infinities have no JSON form: store them as text or leave them out",
+        ));
+    }
+    Ok(Bytes::from(text))
+}
+
+/// The value that `text` stands for.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] if it is not JSON, [`ErrorKind::Decode`] if it is not a `T`.
+pub(crate) fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
+    serde_json::from_slice(text).map_err(|error| decode_error::<T>(&error))
+}
+
+/// Whether `text` is one JSON value.
+pub(crate) fn check(text: &[u8]) -> Result<()> {
+    serde_json::from_slice::<&serde_json::value::RawValue>(text)
+        .map(drop)
+        .map_err(|error| not_json(&error))
+}
+
+fn contains_null(text: &[u8]) -> bool {
+    text.windows(4).any(|window| window == b"null")
+}
+
+fn encode_error<T: ?Sized>(error: &serde_json::Error) -> Error {
+    let name = type_name::<T>();
+    // A message of the type's own may quote the value; the others are fixed texts.
+    match error.classify() {
+        Category::Data => Error::new(ErrorKind::Encode, format!("{name} has no JSON form")),
+        _ => Error::new(
+            ErrorKind::Encode,
+            format!("{name} has no JSON form: {error}"),
+        ),
+    }
+}
+
+fn decode_error<T>(error: &serde_json::Error) -> Error {
+    match error.classify() {
+        Category::Data => {}
+        Category::Syntax if error.to_string().starts_with("recursion limit") => {}
+        _ => return not_json(error),
+    }
+    let mut message = format!("the stored value is not a {}", type_name::<T>());
+    let (line, column) = (error.line(), error.column());
+    // serde's messages quote the value; of them all only this one cannot.
+    if let Some(field) = missing_field(&error.to_string()) {
+        message += &format!(" (field `{field}` is missing)");
+    } else if line > 0 {
+        message += &format!(" (at line {line} column {column} of its JSON)");
+    }
+    Error::new(ErrorKind::Decode, message)
+}
+
+fn missing_field(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.split('`').next()
+}
+
+/// The syntax messages of `serde_json` are fixed texts: they quote nothing.
+pub(crate) fn not_json(error: &serde_json::Error) -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        format!("what is stored is not JSON: {error}"),
+    )
+}
+
+/// Compact JSON that counts how deep it is.
+struct Shallow {
+    depth: usize,
+}
+
+impl Shallow {
+    fn enter(&mut self) -> io::Result<()> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(io::Error::other(format!(
+                "nested more than {MAX_DEPTH} levels deep"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Formatter for Shallow {
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter()?;
+        writer.write_all(b"[")
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"]")
+    }
+
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.enter()?;
+        writer.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(b"}")
+    }
+}
+
+/// A serializer that writes nothing and fails at the first number JSON does not have.
+#[derive(Clone, Copy)]
+struct FiniteOnly;
+
+#[derive(Debug)]
+struct NotFinite;
+
+impl fmt::Display for NotFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a finite number")
+    }
+}
+
+impl std::error::Error for NotFinite {}
+
+impl ser::Error for NotFinite {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self
+    }
+}
+
+type Finite = Result<(), NotFinite>;
+
+impl ser::Serializer for FiniteOnly {
+    type Ok = ();
+    type Error = NotFinite;
+    type SerializeSeq = Self;
+    type SerializeTuple = Self;
+    type SerializeTupleStruct = Self;
+    type SerializeTupleVariant = Self;
+    type SerializeMap = Self;
+    type SerializeStruct = Self;
+    type SerializeStructVariant = Self;
+
+    fn serialize_f32(self, number: f32) -> Finite {
+        self.serialize_f64(number.into())
+    }
+    fn serialize_f64(self, number: f64) -> Finite {
+        if number.is_finite() {
+            Ok(())
+        } else {
+            Err(NotFinite)
+        }
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Finite {
+        value.serialize(self)
+    }
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Finite {
+        value.serialize(self)
+    }
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        value: &T,
+    ) -> Finite {
+        value.serialize(self)
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Self, NotFinite> {
+        Ok(self)
+    }
+    fn serialize_tuple(self, _: usize) -> Result<Self, NotFinite> {
+        Ok(self)
+    }
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, NotFinite> {
+        Ok(self)
+    }
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self, NotFinite> {
+        Ok(self)
+    }
+    fn serialize_map(self, _: Option<usize>) -> Result<Self, NotFinite> {
+        Ok(self)
+    }
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, NotFinite> {
+        Ok(self)
+    }
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self, NotFinite> {
+        Ok(self)
+    }
+
+    fn collect_str<T: fmt::Display + ?Sized>(self, _: &T) -> Finite {
+        Ok(())
+    }
+    fn serialize_bool(self, _: bool) -> Finite {
+        Ok(())
+    }
+    fn serialize_i8(self, _: i8) -> Finite {
+        Ok(())
+    }
+    fn serialize_i16(self, _: i16) -> Finite {
+        Ok(())
+    }
+    fn serialize_i32(self, _: i32) -> Finite {
+        Ok(())
+    }
+    fn serialize_i64(self, _: i64) -> Finite {
+        Ok(())
+    }
+    fn serialize_i128(self, _: i128) -> Finite {
+        Ok(())
+    }
+    fn serialize_u8(self, _: u8) -> Finite {
+        Ok(())
+    }
+    fn serialize_u16(self, _: u16) -> Finite {
+        Ok(())
+    }
+    fn serialize_u32(self, _: u32) -> Finite {
+        Ok(())
+    }
+    fn serialize_u64(self, _: u64) -> Finite {
+        Ok(())
+    }
+    fn serialize_u128(self, _: u128) -> Finite {
+        Ok(())
+    }
+    fn serialize_char(self, _: char) -> Finite {
+        Ok(())
+    }
+    fn serialize_str(self, _: &str) -> Finite {
+        Ok(())
+    }
+    fn serialize_bytes(self, _: &[u8]) -> Finite {
+        Ok(())
+    }
+    fn serialize_none(self) -> Finite {
+        Ok(())
+    }
+    fn serialize_unit(self) -> Finite {
+        Ok(())
+    }
+    fn serialize_unit_struct(self, _: &'static str) -> Finite {
+        Ok(())
+    }
+    fn serialize_unit_variant(self, _: &'static str, _: u32, _: &'static str) -> Finite {
+        Ok(())
+    }
+}
+
+impl ser::SerializeSeq for FiniteOnly {
+    type Ok = ();
+    type Error = NotFinite;
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Finite {
+        value.serialize(*self)
+    }
+    fn end(self) -> Finite {
+        Ok(())
+    }
+}
+
+impl ser::SerializeTuple for FiniteOnly {
+    type Ok = ();
+    type Error = NotFinite;
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Finite {
+        value.serialize(*self)
+    }
+    fn end(self) -> Finite {
+        Ok(())
+    }
+}
+
+impl ser::SerializeTupleStruct for FiniteOnly {
+    type Ok = ();
+    type Error = NotFinite;
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Finite {
+        value.serialize(*self)
+    }
+    fn end(self) -> Finite {
+        Ok(())
+    }
+}
+
+impl ser::SerializeTupleVariant for FiniteOnly {
+    type Ok = ();
+    type Error = NotFinite;
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Finite {
+        value.serialize(*self)
+    }
+    fn end(self) -> Finite {
+        Ok(())
+    }
+}
+
+impl ser::SerializeMap for FiniteOnly {
+    type Ok = ();
+    type Error = NotFinite;
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, _: &T) -> Finite {
+        // serde_json has refused a key that is not finite already.
+        Ok(())
+    }
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Finite {
+        value.serialize(*self)
+    }
+    fn end(self) -> Finite {
+        Ok(())
+    }
+}
+
+impl ser::SerializeStruct for FiniteOnly {
+    type Ok = ();
+    type Error = NotFinite;
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Finite {
+        value.serialize(*self)
+    }
+    fn end(self) -> Finite {
+        Ok(())
+    }
+}
+
+impl ser::SerializeStructVariant for FiniteOnly {
+    type Ok = ();
+    type Error = NotFinite;
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Finite {
+        value.serialize(*self)
+    }
+    fn end(self) -> Finite {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn kind<T: Serialize + ?Sized>(value: &T) -> ErrorKind {
+        encode(value).unwrap_err().kind()
+    }
+
+    #[test]
+    fn numbers_without_a_json_form_are_refused_wherever_they_hide() {
+        #[derive(Serialize)]
+        enum Shape {
+            Dot(f64),
+            Line(f64, f32),
+            Circle { radius: f64 },
+        }
+        #[derive(Serialize)]
+        struct Wrapper(Option<Vec<BTreeMap<u8, f64>>>);
+
+        for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(kind(&number), ErrorKind::Encode);
+            assert_eq!(kind(&Some(vec![(1, number)])), ErrorKind::Encode);
+            assert_eq!(kind(&Shape::Dot(number)), ErrorKind::Encode);
+            assert_eq!(kind(&Shape::Line(0.0, f32::NAN)), ErrorKind::Encode);
+            assert_eq!(kind(&Shape::Circle { radius: number }), ErrorKind::Encode);
+            let nested = Wrapper(Some(vec![BTreeMap::from([(1, number)])]));
+            assert_eq!(kind(&nested), ErrorKind::Encode);
+        }
+        // A null of its own, or the word, is no such number.
+        assert_eq!(
+            &encode(&json!([null, "null", 1.5])).unwrap()[..],
+            br#"[null,"null",1.5]"#
+        );
+    }
+
+    #[test]
+    fn maps_need_keys_with_a_text_form() {
+        assert_eq!(kind(&HashMap::from([((1, 2), 3)])), ErrorKind::Encode);
+        assert_eq!(
+            &encode(&BTreeMap::from([(1, true)])).unwrap()[..],
+            br#"{"1":true}"#
+        );
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        fn nested(depth: usize) -> Value {
+            (0..depth).fold(json!(1), |inner, _| json!([inner]))
+        }
+        let deepest = encode(&nested(MAX_DEPTH)).unwrap();
+        assert_eq!(decode::<Value>(&deepest).unwrap(), nested(MAX_DEPTH));
+        assert_eq!(kind(&nested(MAX_DEPTH + 1)), ErrorKind::Encode);
+    }
+
+    #[test]
+    fn no_message_quotes_the_value() {
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code, reason = "only its decoding is tested")]
+        struct User {
+            name: u64,
+        }
+        for text in [r#"{"name":"hunter2"}"#, r#""hunter2""#, r#"["hunter2"]"#] {
+            let error = decode::<User>(text.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Decode);
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+        let error = decode::<User>(b"{}").unwrap_err();
+        assert!(
+            error.to_string().ends_with("(field `name` is missing)"),
+            "{error}"
+        );
+
+        struct Secret;
+        impl Serialize for Secret {
+            fn serialize<S: ser::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(ser::Error::custom("hunter2"))
+            }
+        }
+        assert!(!format!("{:?}", encode(&Secret).unwrap_err()).contains("hunter2"));
+    }
+
+    #[test]
+    fn text_that_is_not_json_is_corrupt() {
+        for text in ["", "{", "hunter2", "[1,]", "1 2"] {
+            assert_eq!(
+                decode::<Value>(text.as_bytes()).unwrap_err().kind(),
+                ErrorKind::Corrupt
+            );
+            assert_eq!(
+                check(text.as_bytes()).unwrap_err().kind(),
+                ErrorKind::Corrupt
+            );
+        }
+        assert_eq!(check(b"\xff").unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}

@@ -1,0 +1,262 @@
+//! From whatever is a store to a [`Store`].
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::address::Address;
+use crate::backend::Backend;
+use crate::backends::{file, folder, memory, sqlite};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lazy::{BoxError, Lazy, LazyStore};
+use crate::store::Store;
+
+/// Makes a store of anything that is one: a URL, a path, a client that the program
+/// already has, a backend of your own, [`lazy`], or another store.
+///
+/// Nothing is opened yet: that happens on the first use, once, however many substores
+/// and tasks share the store. Those who wait meanwhile share the attempt; if it fails,
+/// their operations do, and the next one tries again.
+///
+/// | URL | store |
+/// |---|---|
+/// | `memory:` | in this process; each call makes another |
+/// | `file:cache.json`, `file:///abs/cache.json` | one JSON file |
+/// | `file:dir/`, `file:///abs/dir/` | a folder with a file for each key |
+/// | `sqlite:app.db`, `sqlite:///abs/app.db`, `sqlite::memory:` | a table in SQLite |
+///
+/// Paths in URLs are percent-decoded: `%20` is a space, `%3F` a question mark. The
+/// options after `?` are in the [documentation of the stores](crate::stores).
+///
+/// # Errors
+/// [`ErrorKind::InvalidOption`] for a URL, an option or a value of one that means
+/// nothing, and for a store whose feature is not enabled.
+///
+/// ```
+/// use polystore_kv::kv;
+///
+/// let memory = kv("memory:")?;
+/// let bounded = kv("memory:?max_entries=1000")?;
+/// let folder = kv("file:some/folder/")?;
+/// let same = kv(memory.prefix("user:"))?;     // prefix and expiry stay
+///
+/// let error = kv("redish://localhost").unwrap_err();
+/// assert!(error.is_usage());
+/// # Ok::<(), polystore_kv::Error>(())
+/// ```
+pub fn kv(store: impl IntoStore) -> Result<Store> {
+    store.into_store()
+}
+
+/// A store whose client is still to be made: `connect` runs on the first use, and
+/// again on a later one if it failed.
+///
+/// It may give anything that [`kv`] takes, but for a substore or a store with an expiry
+/// of its own: put those on the outside.
+///
+/// ```
+/// use polystore_kv::{kv, lazy};
+/// # async fn find_url() -> std::io::Result<String> { Ok("memory:".into()) }
+/// # futures_executor::block_on(async {
+/// let store = kv(lazy(|| async { find_url().await }))?;
+/// store.set("a", &1).await?;   // find_url runs now
+/// # Ok::<(), polystore_kv::Error>(())
+/// # }).unwrap();
+/// ```
+pub fn lazy<F, Fut, S, E>(connect: F) -> LazyStore
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<S, E>> + Send + 'static,
+    S: IntoStore,
+    E: Into<BoxError>,
+{
+    LazyStore(Lazy::new("lazy", move || {
+        let connecting = connect();
+        async move {
+            let store = connecting.await.map_err(connect_error)?.into_store()?;
+            if store.is_plain() {
+                return Ok(Arc::clone(store.backend()));
+            }
+            Err(Error::new(
+                ErrorKind::InvalidOption,
+                "lazy() got a store with a prefix or an expiry of its own: put them on the \
+                 store that kv(lazy(…)) gives",
+            ))
+        }
+    }))
+}
+
+fn connect_error<E: Into<BoxError>>(error: E) -> Error {
+    match error.into().downcast::<Error>() {
+        Ok(error) => *error,
+        Err(error) => Error::new(ErrorKind::Unreachable, "could not make the store's client")
+            .with_boxed_source(error),
+    }
+}
+
+/// What [`kv`] takes. A function that takes a store takes this, and leaves the choice
+/// to its callers:
+///
+/// ```
+/// use polystore_kv::{kv, IntoStore, Result, Store};
+///
+/// struct Limiter { hits: Store }
+///
+/// impl Limiter {
+///     fn new(store: impl IntoStore) -> Result<Self> {
+///         Ok(Self { hits: kv(store)?.prefix("limiter:").expires("1min") })
+///     }
+/// }
+///
+/// let limiter = Limiter::new("memory:")?;
+/// # Ok::<(), polystore_kv::Error>(())
+/// ```
+pub trait IntoStore {
+    /// The store.
+    ///
+    /// # Errors
+    /// As [`kv`].
+    fn into_store(self) -> Result<Store>;
+}
+
+impl IntoStore for Store {
+    fn into_store(self) -> Result<Store> {
+        Ok(self)
+    }
+}
+
+impl IntoStore for &Store {
+    fn into_store(self) -> Result<Store> {
+        Ok(self.clone())
+    }
+}
+
+impl<B: Backend> IntoStore for B {
+    fn into_store(self) -> Result<Store> {
+        Ok(Store::new(Arc::new(self)))
+    }
+}
+
+impl IntoStore for LazyStore {
+    fn into_store(self) -> Result<Store> {
+        Ok(Store::new(Arc::new(self.0)))
+    }
+}
+
+impl IntoStore for String {
+    fn into_store(self) -> Result<Store> {
+        open(&self)
+    }
+}
+
+impl IntoStore for &String {
+    fn into_store(self) -> Result<Store> {
+        open(self)
+    }
+}
+
+impl IntoStore for &str {
+    fn into_store(self) -> Result<Store> {
+        open(self)
+    }
+}
+
+/// A path that ends in `.json` is a JSON file, any other one a folder. Unlike in a URL,
+/// nothing in it is decoded.
+impl IntoStore for &Path {
+    fn into_store(self) -> Result<Store> {
+        let address = Address::of_path(self)?;
+        if self
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            file::STORE.open(address)
+        } else {
+            folder::STORE.open(address)
+        }
+    }
+}
+
+/// As `&Path`.
+impl IntoStore for &PathBuf {
+    fn into_store(self) -> Result<Store> {
+        self.as_path().into_store()
+    }
+}
+
+/// As `&Path`.
+impl IntoStore for PathBuf {
+    fn into_store(self) -> Result<Store> {
+        self.as_path().into_store()
+    }
+}
+
+/// A `Url` of `file:` is always absolute: relative paths are for strings.
+#[cfg(feature = "url-2")]
+impl IntoStore for url::Url {
+    fn into_store(self) -> Result<Store> {
+        open(self.as_str())
+    }
+}
+
+/// As `Url`.
+#[cfg(feature = "url-2")]
+impl IntoStore for &url::Url {
+    fn into_store(self) -> Result<Store> {
+        open(self.as_str())
+    }
+}
+
+fn open(url: &str) -> Result<Store> {
+    let address = Address::parse(url)?;
+    match address.scheme() {
+        "memory" => memory::STORE.open(address),
+        "sqlite" => sqlite::STORE.open(address),
+        "file" if address.location().ends_with('/') => folder::STORE.open(address),
+        "file" if address.location().ends_with(".json") => file::STORE.open(address),
+        "file" => Err(Error::new(
+            ErrorKind::InvalidOption,
+            "a file: URL ends in .json for one JSON file, or in / for a folder",
+        )),
+        // The rest of the URL may hold a password: only its scheme is shown.
+        scheme => Err(Error::new(
+            ErrorKind::InvalidOption,
+            format!("there is no store {scheme:?}: there are memory:, file: and sqlite:"),
+        )),
+    }
+}
+
+/// How a store is opened by its URL, as far as this build has it.
+pub(crate) struct Opener {
+    kind: &'static str,
+    open: Option<fn(Address) -> Result<Store>>,
+}
+
+impl Opener {
+    pub(crate) const fn new(kind: &'static str, open: fn(Address) -> Result<Store>) -> Self {
+        let open = Some(open);
+        Self { kind, open }
+    }
+
+    /// For a store that this build does not have.
+    pub(crate) const fn absent(kind: &'static str) -> Self {
+        Self { kind, open: None }
+    }
+
+    fn open(&self, address: Address) -> Result<Store> {
+        let kind = self.kind;
+        match self.open {
+            Some(open) => open(address),
+            None if cfg!(target_family = "wasm") => Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!("a {kind} store cannot work on this target"),
+            )),
+            None => Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!(
+                    "this build has no {kind} store: enable the feature {kind:?} of polystore-kv"
+                ),
+            )),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! One asynchronous key-value API for every store a program is likely to meet.
+//!
+//! ```
+//! use polystore_kv::kv;
+//! # futures_executor::block_on(async {
+//! let store = kv("memory:")?;                          // or file:, sqlite:, a client, your own
+//! store.set("user:1", &("Ada", 36)).expires("1h").await?;
+//! let user: Option<(String, u8)> = store.get("user:1").await?;
+//! assert_eq!(user, Some(("Ada".to_owned(), 36)));
+//!
+//! let sessions = store.prefix("session:").expires("1 day");
+//! let id = sessions.add(&"Ada").await?;                // 24 random characters
+//! assert_eq!(sessions.keys().await?, [id]);
+//! # Ok::<(), polystore_kv::Error>(())
+//! # }).unwrap();
+//! ```
+//!
+//! [`kv()`] makes a [`Store`] of a URL, a path, a client that the program already has, or a
+//! [`Backend`](backend::Backend) of your own. Every store has the same methods, with
+//! [expiry](Expires), substores and typed values, and keeps the same promises:
+//!
+//! - **Keys** are any UTF-8 strings, and prefixes match literally. A key that a store
+//!   cannot hold is an error before anything is changed.
+//! - **Expiry** is exact to the millisecond on reads; nothing expires early; what has
+//!   expired leaves the store by itself.
+//! - **Durability**: when a write has returned, killing the process loses nothing, and no
+//!   reader ever sees half a value.
+//! - **Concurrency**: tasks, threads and processes may share a store.
+//! - **Errors** name backend, operation and key, fall into [three categories](Error),
+//!   and show neither values nor passwords. A failure is never `None` or an empty list.
+//!
+//! | store | URL | feature |
+//! |---|---|---|
+//! | [memory](stores::memory) | `memory:` | `memory` (default) |
+//! | [JSON file](stores::file) | `file:cache.json` | `file` (default) |
+//! | [folder](stores::folder) | `file:dir/` | `folder` (default) |
+//! | [SQLite](stores::sqlite) | `sqlite:app.db` | `sqlite` |
+//!
+//! The npm package `polystore` keeps the same bytes in each of them: a program in Rust and
+//! one in JavaScript can share a store.
+//!
+//! # Features
+//!
+//! `memory`, `file` and `folder` are on by default and need no async runtime. `sqlite` brings
+//! SQLite itself. `rusqlite-0_43` lets [`kv()`] take a `rusqlite::Connection`, `url-2` a
+//! `url::Url`. `full` is everything.
+//!
+//! # What it is not
+//!
+//! It has no transactions over several keys, no queries but by prefix, and no values but JSON.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(feature = "full"),
+    allow(
+        dead_code,
+        reason = "what stores share is unused where they are not built"
+    )
+)]
+
+mod address;
+pub mod backend;
+mod backends;
+mod entry;
+mod error;
+mod expires;
+mod gather;
+mod json;
+mod kv;
+mod lazy;
+mod random;
+mod store;
+pub mod stores;
+mod stream;
+mod typed;
+mod write;
+
+pub use backend::{Capabilities, Scan};
+pub use entry::{Entry, Expiry, Timestamp};
+pub use error::{Error, ErrorKind, Result};
+pub use expires::Expires;
+pub use kv::{IntoStore, kv, lazy};
+pub use lazy::LazyStore;
+pub use store::Store;
+pub use stream::{Entries, RawEntries};
+pub use typed::TypedStore;
+pub use write::Write;
