@@ -101,6 +101,29 @@ pub(crate) fn not_json(error: &serde_json::Error) -> Error {
     )
 }
 
+/// The JSON string of a text in WTF-8: UTF-8 with lone surrogates, as JavaScript has
+/// them (Simon Sapin, "The WTF-8 encoding").
+pub(crate) fn string_of_wtf8(mut text: &[u8]) -> String {
+    let mut string = String::from('"');
+    while !text.is_empty() {
+        let valid = match std::str::from_utf8(text) {
+            Ok(valid) => valid,
+            Err(error) => std::str::from_utf8(&text[..error.valid_up_to()]).unwrap_or_default(),
+        };
+        let quoted = serde_json::Value::from(valid).to_string();
+        string.push_str(&quoted[1..quoted.len() - 1]);
+        text = &text[valid.len()..];
+        if let [first, second, third, ..] = *text {
+            let bits = |byte: u8, mask: u8| u32::from(byte & mask);
+            let code = bits(first, 0x0f) << 12 | bits(second, 0x3f) << 6 | bits(third, 0x3f);
+            string.push_str(&format!("\\u{code:04x}"));
+        }
+        text = text.get(3..).unwrap_or_default();
+    }
+    string.push('"');
+    string
+}
+
 /// Compact JSON that counts how deep it is.
 struct Shallow {
     depth: usize,

@@ -61,6 +61,8 @@
 mod address;
 pub mod backend;
 mod backends;
+#[cfg(not(target_family = "wasm"))]
+mod disk;
 mod entry;
 mod error;
 mod expires;

@@ -28,6 +28,11 @@ pub(crate) fn key() -> Result<String> {
     Ok(key)
 }
 
+/// Whether `text` looks like one of those keys.
+pub(crate) fn is_key(text: &str) -> bool {
+    text.len() == LENGTH && text.bytes().all(|byte| ALPHABET.contains(&byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

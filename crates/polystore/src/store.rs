@@ -200,7 +200,8 @@ impl Store {
             Some(entry) => entry?,
             None => backend.get(key).await?,
         };
-        Ok(entry.filter(|entry| !entry.is_expired()))
+        // Somebody else may have stored a null; here it stands for no value.
+        Ok(entry.filter(|entry| !entry.is_expired() && !entry.is_null()))
     }
 
     /// Puts `value` under `key`, in place of what was there, expiry included.
@@ -402,7 +403,8 @@ impl Store {
                 .map_err(self.shared.explain("get_many", None))?;
             let mut found = BTreeMap::new();
             for (key, entry) in keys.iter().zip(entries) {
-                let Some(entry) = entry.filter(|entry| !entry.is_expired()) else {
+                let Some(entry) = entry.filter(|entry| !entry.is_expired() && !entry.is_null())
+                else {
                     continue;
                 };
                 let value = entry.decode();
@@ -559,7 +561,7 @@ impl Store {
         let entry = async {
             self.shared.check_open()?;
             let entry = self.shared.backend.entry(key).await?;
-            let entry = entry.filter(|entry| !entry.is_expired());
+            let entry = entry.filter(|entry| !entry.is_expired() && !entry.is_null());
             entry.as_ref().map_or(Ok(()), Entry::check)?;
             Ok(entry)
         };

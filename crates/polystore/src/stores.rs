@@ -16,3 +16,58 @@
 /// Reads do not block each other. A listing of a prefix costs what it returns. Expired
 /// entries are removed by a thread that exists while any entry has an expiry.
 pub mod memory {}
+
+/// `file:cache.json` — all entries in one JSON file.
+///
+/// The file is that of the npm package: an object of
+/// `{"expires": milliseconds since 1970 or null, "value": …}` by key. It and its folder
+/// are made by the first write. For up to some thousands of entries: every rewrite writes
+/// all of them.
+///
+/// | option | meaning |
+/// |---|---|
+/// | `sync=full` (default) | a write returns when the file is on the disk: it survives power loss |
+/// | `sync=normal` | a write returns when the operating system has it: it survives the death of the process; after power loss the file may be an older one, or empty on file systems that reorder |
+/// | `timeout=10s` | how long a write waits for other processes |
+///
+/// A write makes a new file that takes the old one's name, so that readers never see half
+/// a file and a kill leaves the old or the new. Writes that wait share one rewrite. Mode
+/// and owner stay; a symbolic link is followed; of several hard links only this name gets
+/// the new content. Processes take turns by a lock on `.cache.json.lock` beside the file;
+/// the npm package does not take it, so let only one side write at a time.
+///
+/// What is under a key and is no entry is [`Corrupt`](crate::ErrorKind::Corrupt) in
+/// `get`, left out of listings with a warning, and kept by rewrites. A file that is no JSON
+/// object, even an empty one, is an error of every operation and stays as it is.
+///
+/// A listing shows the file as it was when the listing began. Expired entries go with
+/// the next write, or by themselves within seconds in a process that has written.
+pub mod file {}
+
+/// `file:dir/` — a folder with a file for each entry.
+///
+/// The files are those of the npm package: `encodeURIComponent(key)` with `*` as `%2A`, and
+/// `.json`, holding `{"expires": milliseconds since 1970 or null, "value": …}`. Files
+/// named by the key as it is, as version 0.21 did, are found too; if both are there, the
+/// encoded one wins, and a write leaves only that.
+///
+/// A key whose encoded name is longer than 255 bytes goes to the subfolder `.polystore`,
+/// under the SHA-256 of the key, with the key beside the value. The npm package does not
+/// look there (and cannot write such keys). Temporary files and the lock are there too.
+///
+/// | option | meaning |
+/// |---|---|
+/// | `sync=full` (default) | a write returns when its file is on the disk: it survives power loss |
+/// | `sync=normal` | a write returns when the operating system has it: it survives the death of the process; after power loss recent entries may be old, missing or corrupt |
+/// | `timeout=10s` | how long a write waits for other processes |
+///
+/// Files that are no entries are [`Corrupt`](crate::ErrorKind::Corrupt) in `get` and left
+/// out of listings with a warning. A listing reads the names as it goes, in the order
+/// of the file system, and keeps a number for each entry that it has shown.
+///
+/// There is no index of expiries: a process that has written walks through the folder in
+/// the background when something may have expired.
+///
+/// Keys that differ only in case need a file system that tells them apart (Linux has one;
+/// macOS and Windows by default do not).
+pub mod folder {}

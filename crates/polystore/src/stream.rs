@@ -91,6 +91,8 @@ impl RawEntries {
             };
             match next {
                 Some(Ok((_, entry))) if entry.is_expired() => {}
+                // Somebody else may have stored a null; here it stands for no value.
+                Some(Ok((_, entry))) if self.values && entry.is_null() => {}
                 Some(Ok(found)) => return Poll::Ready(Some(Ok(found))),
                 Some(Err(error)) => {
                     self.done = true;

@@ -1,0 +1,470 @@
+//! `file:cache.json`: all entries in one JSON file.
+//!
+//! The file is never changed in place: each rewrite is a new file that takes its name.
+//! Writes that wait are gathered into one rewrite under a lock between processes, and
+//! answered when it is on the disk. Readers share the parsed content until the file
+//! changes.
+
+mod content;
+
+use std::fs::{self, File};
+use std::io::{ErrorKind as Io, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_channel::oneshot;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use self::content::{Content, Item};
+use crate::address::{Address, Durability};
+use crate::backend::{Backend, Info, Scan};
+use crate::disk::{self, Draft, Lock, Stamp};
+use crate::entry::{Entry, Expiry};
+use crate::error::{Error, ErrorKind, Result};
+use crate::gather::{Crew, Work};
+use crate::kv::Opener;
+use crate::store::Store;
+
+pub(crate) const STORE: Opener = Opener::new("file", open);
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long expired entries may stay in a file that nothing else is written to.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// How long a content that does not parse gets to become whole: the npm package writes
+/// in place, and may be at it.
+const HALF_WRITTEN: Duration = Duration::from_millis(100);
+
+fn open(mut address: Address) -> Result<Store> {
+    let disk = Arc::new(Disk {
+        path: disk::absolute(&address.path()?)?,
+        timeout: address.take_timeout(TIMEOUT)?,
+        durability: address.take_durability()?,
+        known: Mutex::new(None),
+    });
+    address.finish(&["sync", "timeout"])?;
+    Ok(Store::new(Arc::new(JsonFile {
+        readers: Arc::new(Crew::new(
+            "polystore-file-r",
+            Arc::new(Reading(Arc::clone(&disk))),
+        )),
+        writer: Crew::new("polystore-file-w", Arc::new(Writing::new(disk))),
+    })))
+}
+
+struct JsonFile {
+    readers: Arc<Crew<Reading>>,
+    writer: Crew<Writing>,
+}
+
+/// The file, and what is known of it.
+struct Disk {
+    path: PathBuf,
+    timeout: Duration,
+    durability: Durability,
+    known: Mutex<Option<Known>>,
+}
+
+struct Known {
+    content: Arc<Content>,
+    stamp: Stamp,
+    /// Nobody else can have written a file with this stamp.
+    certain: bool,
+}
+
+impl Disk {
+    fn known(&self) -> MutexGuard<'_, Option<Known>> {
+        // Nothing panics while it is held.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the file holds now.
+    fn load(&self) -> Result<Arc<Content>> {
+        let begun = Instant::now();
+        loop {
+            match self.try_load() {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    if begun.elapsed() > HALF_WRITTEN || !self.is_being_written() {
+                        return Err(error);
+                    }
+                    std::thread::sleep(HALF_WRITTEN / 10);
+                }
+                Ok(None) => {}
+                Ok(Some(content)) => return Ok(content),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn is_being_written(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|found| !Stamp::of(&found).is_settled())
+    }
+
+    /// As [`load`](Self::load), or `None` if the file was changed meanwhile.
+    fn try_load(&self) -> Result<Option<Arc<Content>>> {
+        let failed = |error| Error::from_io("read the file", error);
+        let found = match fs::metadata(&self.path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == Io::NotFound => return Ok(Some(Arc::default())),
+            Err(error) => return Err(failed(error)),
+        };
+        if !found.is_file() {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                "the path of the store is not a file (a folder's URL ends in /)",
+            ));
+        }
+        if let Some(known) = &*self.known()
+            && known.certain
+            && known.stamp == Stamp::of(&found)
+        {
+            return Ok(Some(Arc::clone(&known.content)));
+        }
+        let mut file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == Io::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        let stamp = Stamp::of(&file.metadata().map_err(failed)?);
+        let certain = stamp.is_settled();
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(failed)?;
+        if stamp != Stamp::of(&file.metadata().map_err(failed)?) {
+            return Ok(None);
+        }
+        let content = Arc::new(Content::parse(&text)?);
+        *self.known() = Some(Known {
+            content: Arc::clone(&content),
+            stamp,
+            certain,
+        });
+        Ok(Some(content))
+    }
+
+    /// Puts `content` in the file's place. The lock is held.
+    fn store(&self, target: &Path, content: Content) -> Result<()> {
+        let folder = target.parent().unwrap_or(Path::new("/"));
+        let old = fs::metadata(target).ok();
+        let text = content.to_text()?;
+        loop {
+            let mut draft = Draft::write(folder, &text, self.durability)?;
+            if let Some(old) = &old {
+                draft.inherit(old)?;
+            }
+            // This time is finer than a file system's own steps, so that no other
+            // content has its stamp.
+            let written = draft.set_modified_now();
+            if draft.rename(target)? {
+                let stamp = Stamp::of(&draft.metadata()?);
+                *self.known() = stamp.is_of(written, text.len()).then(|| Known {
+                    content: Arc::new(content),
+                    stamp,
+                    certain: true,
+                });
+                return disk::sync_folder(folder, self.durability);
+            }
+        }
+    }
+}
+
+/// Reads that wait are answered from one look at the file.
+struct Reading(Arc<Disk>);
+
+impl Work for Reading {
+    type Job = oneshot::Sender<Result<Arc<Content>>>;
+    const THREADS: usize = 1;
+    const BATCH: usize = usize::MAX;
+
+    fn work(&self, jobs: Vec<Self::Job>) {
+        let content = self.0.load();
+        for answer in jobs {
+            let _ = answer.send(content.clone());
+        }
+    }
+}
+
+/// A change that waits: it gets the content, or why there is none, and returns what is to
+/// be told how the rewrite went.
+type Change = Box<dyn FnOnce(Result<&mut Content>) -> Told + Send>;
+type Told = Box<dyn FnOnce(Result<()>) + Send>;
+
+/// Changes that wait are made in one rewrite.
+struct Writing {
+    disk: Arc<Disk>,
+    /// When the next expired entries are to go; nothing before the first write: a store
+    /// that is only read never writes.
+    next_sweep: Mutex<Option<Instant>>,
+    leftovers: Once,
+}
+
+impl Writing {
+    fn new(disk: Arc<Disk>) -> Self {
+        Self {
+            disk,
+            next_sweep: Mutex::new(None),
+            leftovers: Once::new(),
+        }
+    }
+
+    fn change_all(&self, changes: Vec<Change>) -> Result<()> {
+        let target = disk::follow_links(&self.disk.path)?;
+        let folder = target.parent().unwrap_or(Path::new("/"));
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let opened = fs::create_dir_all(folder)
+            .map_err(|error| Error::from_io("make the file's folder", error))
+            .and_then(|()| check_writable(&target))
+            .and_then(|()| Lock::take(&folder.join(format!(".{name}.lock")), self.disk.timeout))
+            .and_then(|lock| Ok((lock, self.disk.load()?)));
+        let (_lock, content) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                for change in changes {
+                    change(Err(error.clone()))(Ok(()));
+                }
+                return Err(error);
+            }
+        };
+        let mut content = Content::clone(&content);
+        let told: Vec<Told> = changes
+            .into_iter()
+            .map(|change| change(Ok(&mut content)))
+            .collect();
+        content.remove_if(|_, entry| entry.is_expired());
+        let next = content.first_expiry();
+        let done = if std::mem::take(&mut content.changed) {
+            self.leftovers.call_once(|| disk::remove_leftovers(folder));
+            self.disk.store(&target, content)
+        } else {
+            Ok(())
+        };
+        for tell in told {
+            tell(done.clone());
+        }
+        *self.next_sweep() = next
+            .filter(|_| done.is_ok())
+            .map(|at| Instant::now() + at.duration_from_now().max(SWEEP_EVERY));
+        done
+    }
+
+    fn next_sweep(&self) -> MutexGuard<'_, Option<Instant>> {
+        // Nothing panics while it is held.
+        self.next_sweep
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn check_writable(path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if found.permissions().readonly() => {
+            Err(Error::new(ErrorKind::ReadOnly, "the file is read-only"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Work for Writing {
+    type Job = Change;
+    const THREADS: usize = 1;
+    const BATCH: usize = usize::MAX;
+
+    fn work(&self, changes: Vec<Change>) {
+        // Each was told how it went.
+        let _ = self.change_all(changes);
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        let next = (*self.next_sweep())?;
+        if let Some(wait) = next.checked_duration_since(Instant::now()) {
+            return Some(wait);
+        }
+        if let Err(error) = self.change_all(Vec::new()) {
+            tracing::warn!(%error, "could not remove expired entries from the file");
+            *self.next_sweep() = Some(Instant::now() + SWEEP_EVERY);
+        }
+        let next = (*self.next_sweep())?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl JsonFile {
+    async fn content(&self) -> Result<Arc<Content>> {
+        self.readers.ask(|answer| answer).await
+    }
+
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Content) -> T + Send + 'static,
+    ) -> Result<T> {
+        self.writer
+            .ask(|answer: oneshot::Sender<Result<T>>| {
+                Box::new(move |content| match content {
+                    Err(error) => {
+                        let _ = answer.send(Err(error));
+                        Box::new(|_| {})
+                    }
+                    Ok(content) => {
+                        let outcome = change(content);
+                        Box::new(move |done| {
+                            let _ = answer.send(done.map(|()| outcome));
+                        })
+                    }
+                })
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl Backend for JsonFile {
+    fn info(&self) -> Info {
+        Info::new("file").with(|can| {
+            can.insert = true;
+            can.touch = true;
+            can.prune = true;
+            can.ordered = true;
+            can.persistent = true;
+        })
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        self.content().await?.get(key)
+    }
+
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Entry>>> {
+        let content = self.content().await?;
+        keys.iter().map(|key| content.get(key)).collect()
+    }
+
+    fn scan(&self, scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
+        let limit = scan.limit;
+        let readers = Arc::clone(&self.readers);
+        let opened = async move {
+            let content = readers.ask(|answer| answer).await;
+            content.map(|content| pages(content, scan))
+        };
+        let entries = stream::once(opened).try_flatten();
+        match limit {
+            None => entries.boxed(),
+            Some(limit) => entries
+                .try_filter(|(_, entry)| std::future::ready(!entry.is_expired()))
+                .take(limit)
+                .boxed(),
+        }
+    }
+
+    async fn set(&self, key: &str, entry: Entry) -> Result<()> {
+        let key = key.to_owned();
+        self.change(move |content| content.set(&key, entry)).await
+    }
+
+    async fn set_many(&self, entries: Vec<(String, Entry)>) -> Result<()> {
+        self.change(move |content| {
+            for (key, entry) in entries {
+                content.set(&key, entry);
+            }
+        })
+        .await
+    }
+
+    async fn del(&self, key: &str) -> Result<()> {
+        let key = key.to_owned();
+        self.change(move |content| content.del(&key)).await
+    }
+
+    async fn del_many(&self, keys: &[String]) -> Result<()> {
+        let keys = keys.to_vec();
+        self.change(move |content| keys.iter().for_each(|key| content.del(key)))
+            .await
+    }
+
+    async fn clear(&self, prefix: &str) -> Result<()> {
+        let prefix = prefix.to_owned();
+        self.change(move |content| content.remove_if(|key, _| key.starts_with(&prefix)))
+            .await
+            .map(drop)
+    }
+
+    async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
+        let key = key.to_owned();
+        self.change(move |content| {
+            let vacant = content.live(&key).is_none();
+            if vacant {
+                content.set(&key, entry);
+            }
+            vacant
+        })
+        .await
+    }
+
+    async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let key = key.to_owned();
+        self.change(move |content| {
+            let renewed = content.live(&key).cloned();
+            let found = renewed.is_some();
+            if let Some(entry) = renewed {
+                content.set(&key, entry.with_expiry(expiry));
+            }
+            found
+        })
+        .await
+    }
+
+    async fn evict(&self, key: &str, seen: &Entry) -> Result<bool> {
+        let (key, seen) = (key.to_owned(), seen.clone());
+        self.change(move |content| {
+            let unchanged = content.items.get(&*key).and_then(Item::entry) == Some(&seen);
+            if unchanged {
+                content.del(&key);
+            }
+            unchanged
+        })
+        .await
+    }
+
+    async fn prune(&self, prefix: &str) -> Result<u64> {
+        let prefix = prefix.to_owned();
+        self.change(move |content| {
+            content.remove_if(|key, entry| key.starts_with(&prefix) && entry.is_expired())
+        })
+        .await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.writer.finish().await;
+        Ok(())
+    }
+}
+
+/// What `scan` asks for, of the content as it was when the listing began.
+fn pages(
+    content: Arc<Content>,
+    scan: Scan,
+) -> impl futures_core::Stream<Item = Result<(String, Entry)>> + Send {
+    let wanted = |key: &str| scan.wants(key);
+    let foreign = content
+        .items
+        .iter()
+        .filter(|(key, item)| item.entry().is_none() && wanted(key))
+        .count();
+    if foreign > 0 {
+        tracing::warn!(
+            backend = "file",
+            skipped = foreign,
+            "a listing left out what something else wrote into the file"
+        );
+    }
+    let start = scan.after.as_deref().map(Arc::from);
+    stream::unfold(Some(start), move |after: Option<Option<Arc<str>>>| {
+        let page = after.map(|after| {
+            let (entries, next) = content.page(&scan, after.as_deref());
+            (stream::iter(entries).map(Ok), next.map(Some))
+        });
+        std::future::ready(page)
+    })
+    .flatten()
+}

@@ -1,0 +1,343 @@
+//! Files that are replaced whole, and locks between processes.
+
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind as Io, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, SystemTime};
+
+use crate::address::Durability;
+use crate::error::{Error, ErrorKind, Result};
+use crate::random;
+
+/// The ending of files that are being written.
+const TEMPORARY: &str = ".tmp";
+
+/// How often a write is tried again whose temporary file somebody took away.
+const TRIES: u32 = 5;
+
+/// How many symbolic links in a row are followed, as Linux does.
+const LINKS: u32 = 40;
+
+/// A lock between processes, until it is dropped. It is on a file of its own, since the
+/// data are replaced under any lock of theirs; the operating system frees it when the
+/// process dies.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "closing it unlocks")] File);
+
+impl Lock {
+    /// Waits for the lock on the file `path`, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Timeout`] if others hold it all the time.
+    pub(crate) fn take(path: &Path, timeout: Duration) -> Result<Self> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .map_err(|error| Error::from_io("open the lock file", error))?;
+        match file.try_lock() {
+            Ok(()) => return Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(cannot_lock(error)),
+        }
+        // Those who wait in the operating system are served in turn, where one that tries
+        // now and then could starve. That wait has no end, so it is another thread's,
+        // which lets the lock go if it comes too late.
+        let (locked, waiting) = mpsc::sync_channel(0);
+        std::thread::Builder::new()
+            .name("polystore-lock".to_owned())
+            .spawn(move || {
+                let outcome = file.lock().map(|()| file);
+                let _ = locked.send(outcome);
+            })
+            .map_err(|error| Error::from_io("start a thread that waits for the lock", error))?;
+        match waiting.recv_timeout(timeout) {
+            Ok(Ok(file)) => Ok(Self(file)),
+            Ok(Err(error)) => Err(cannot_lock(error)),
+            Err(_) => Err(Error::new(
+                ErrorKind::Timeout,
+                format!("another process has held the lock for {timeout:?}"),
+            )),
+        }
+    }
+}
+
+fn cannot_lock(error: io::Error) -> Error {
+    Error::from_io("lock the store against other processes", error)
+}
+
+/// A file's content on its way to its name.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    file: File,
+    path: PathBuf,
+    settled: bool,
+}
+
+impl Draft {
+    /// Writes `content` to a temporary file in `folder`, and to the disk if `durability`
+    /// asks for it. It carries a lock, so that [`remove_leftovers`] tells it from those
+    /// of processes that died.
+    pub(crate) fn write(folder: &Path, content: &[u8], durability: Durability) -> Result<Self> {
+        let failed = |error| Error::from_io("write a temporary file beside the data", error);
+        for _ in 0..TRIES {
+            let path = folder.join(format!(".{}{TEMPORARY}", random::key()?));
+            let mut options = OpenOptions::new();
+            let file = options
+                .write(true)
+                .create_new(true)
+                .open(&path)
+                .map_err(failed)?;
+            let draft = Self {
+                file,
+                path,
+                settled: false,
+            };
+            // A clean-up may take it for a leftover just before it is locked.
+            if let Err(TryLockError::WouldBlock) = draft.file.try_lock() {
+                continue;
+            }
+            (&draft.file).write_all(content).map_err(failed)?;
+            if durability == Durability::Full {
+                draft.file.sync_data().map_err(failed)?;
+            }
+            return Ok(draft);
+        }
+        Err(Error::new(
+            ErrorKind::Unreachable,
+            "temporary files are taken away as fast as they are made",
+        ))
+    }
+
+    /// Gives the file the mode and, if allowed, the owner of `old`.
+    pub(crate) fn inherit(&self, old: &Metadata) -> Result<()> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::{MetadataExt, fchown};
+            // Only root may give files away, and for the others it is their own anyway.
+            let _ = fchown(&self.file, Some(old.uid()), Some(old.gid()));
+        }
+        self.file
+            .set_permissions(old.permissions())
+            .map_err(|error| Error::from_io("keep the file's permissions", error))
+    }
+
+    /// Gives the content its name, in place of what was there. `false` if a clean-up took
+    /// the temporary file away.
+    pub(crate) fn rename(&mut self, target: &Path) -> Result<bool> {
+        match fs::rename(&self.path, target) {
+            Ok(()) => {
+                self.settled = true;
+                Ok(true)
+            }
+            Err(error) if error.kind() == Io::NotFound && !self.path.exists() => Ok(false),
+            Err(error) => Err(Error::from_io("put the new content in place", error)),
+        }
+    }
+
+    /// Sets the time of its last change to now, if the file system lets us, and gives it.
+    pub(crate) fn set_modified_now(&self) -> Option<SystemTime> {
+        let now = SystemTime::now();
+        self.file.set_modified(now).ok().map(|()| now)
+    }
+
+    pub(crate) fn metadata(&self) -> Result<Metadata> {
+        self.file
+            .metadata()
+            .map_err(|error| Error::from_io("look at the new file", error))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.settled {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Has the disk keep the names in `folder`.
+pub(crate) fn sync_folder(folder: &Path, durability: Durability) -> Result<()> {
+    if durability == Durability::Normal || !cfg!(unix) {
+        return Ok(());
+    }
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| Error::from_io("sync the folder", error).with_maybe_applied())
+}
+
+/// Removes the temporary files in `folder` whose writers have died.
+pub(crate) fn remove_leftovers(folder: &Path) {
+    let Ok(names) = fs::read_dir(folder) else {
+        return;
+    };
+    for name in names.flatten() {
+        let file_name = name.file_name();
+        let is_draft = file_name
+            .to_str()
+            .and_then(|name| name.strip_prefix('.')?.strip_suffix(TEMPORARY))
+            .is_some_and(random::is_key);
+        if !is_draft {
+            continue;
+        }
+        let path = name.path();
+        if let Ok(file) = File::open(&path)
+            && file.try_lock().is_ok()
+            && fs::remove_file(&path).is_ok()
+        {
+            tracing::debug!(?path, "removed what a process left when it died");
+        }
+    }
+}
+
+/// The file that `path` leads to through symbolic links, whether it exists or not.
+pub(crate) fn follow_links(path: &Path) -> Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        let is_link = fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink());
+        if !is_link {
+            return Ok(path);
+        }
+        let target = fs::read_link(&path)
+            .map_err(|error| Error::from_io("follow the symbolic link", error))?;
+        path = match path.parent() {
+            Some(parent) => parent.join(target),
+            None => target,
+        };
+    }
+    Err(Error::new(
+        ErrorKind::Unreachable,
+        "the path is a circle of symbolic links",
+    ))
+}
+
+/// Makes `path` independent of later changes of the current folder.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::from_io("find the current folder", error))
+}
+
+/// What tells one content of a file from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    modified: Option<SystemTime>,
+    bytes: u64,
+    #[cfg(unix)]
+    inode: (u64, u64),
+    #[cfg(unix)]
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt;
+        Self {
+            modified: metadata.modified().ok(),
+            bytes: metadata.len(),
+            #[cfg(unix)]
+            inode: (metadata.dev(), metadata.ino()),
+            #[cfg(unix)]
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Whether it is that of a content of so many bytes, last changed then.
+    pub(crate) fn is_of(&self, modified: Option<SystemTime>, bytes: usize) -> bool {
+        modified.is_some() && self.modified == modified && self.bytes == bytes as u64
+    }
+
+    /// Whether the next change is sure to get another stamp: file systems count time in
+    /// steps of a few milliseconds, so that two changes within one look alike.
+    pub(crate) fn is_settled(&self) -> bool {
+        const STEP: Duration = Duration::from_millis(100);
+        let age = self.modified.and_then(|modified| modified.elapsed().ok());
+        age.is_some_and(|age| age > STEP)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Instant;
+
+    use super::*;
+
+    fn in_folder(test: impl FnOnce(&Path)) {
+        let folder = std::env::temp_dir().join(format!("polystore-{}", random::key().unwrap()));
+        fs::create_dir(&folder).unwrap();
+        test(&folder);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_lock_is_for_one_at_a_time_and_waiting_for_it_ends() {
+        in_folder(|folder| {
+            let path = folder.join("lock");
+            let held = Lock::take(&path, Duration::ZERO).unwrap();
+            let begun = Instant::now();
+            let error = Lock::take(&path, Duration::from_millis(50)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout);
+            assert!(begun.elapsed() >= Duration::from_millis(50));
+            drop(held);
+            Lock::take(&path, Duration::from_secs(60)).unwrap();
+
+            let (inside, most) = (AtomicU32::new(0), AtomicU32::new(0));
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        for _ in 0..20 {
+                            let lock = Lock::take(&path, Duration::from_secs(60)).unwrap();
+                            most.fetch_max(
+                                inside.fetch_add(1, Ordering::SeqCst) + 1,
+                                Ordering::SeqCst,
+                            );
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                            drop(lock);
+                        }
+                    });
+                }
+            });
+            assert_eq!(most.into_inner(), 1);
+        });
+    }
+
+    #[test]
+    fn leftovers_go_but_what_is_being_written_stays() {
+        in_folder(|folder| {
+            let leftover = folder.join(format!(".{}.tmp", random::key().unwrap()));
+            let foreign = folder.join("notes.tmp");
+            fs::write(&leftover, "half a val").unwrap();
+            fs::write(&foreign, "not ours").unwrap();
+            let mut draft = Draft::write(folder, b"new", Durability::Full).unwrap();
+            remove_leftovers(folder);
+            assert!(!leftover.exists() && foreign.exists());
+            assert!(draft.rename(&folder.join("target")).unwrap());
+            assert_eq!(fs::read(folder.join("target")).unwrap(), b"new");
+
+            drop(Draft::write(folder, b"dropped", Durability::Normal).unwrap());
+            assert_eq!(fs::read_dir(folder).unwrap().count(), 2);
+        });
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_to_their_end_and_circles_are_errors() {
+        use std::os::unix::fs::symlink;
+        in_folder(|folder| {
+            symlink("b", folder.join("a")).unwrap();
+            symlink("not/there", folder.join("b")).unwrap();
+            assert_eq!(
+                follow_links(&folder.join("a")).unwrap(),
+                folder.join("not/there")
+            );
+            symlink("circle", folder.join("circle")).unwrap();
+            assert!(
+                follow_links(&folder.join("circle"))
+                    .unwrap_err()
+                    .is_connection()
+            );
+        });
+    }
+}
