@@ -87,3 +87,16 @@ pub use store::Store;
 pub use stream::{Entries, RawEntries};
 pub use typed::TypedStore;
 pub use write::Write;
+
+/// The guides' examples are tests.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../../docs/creating-a-store.md")]
+    mod creating_a_store {}
+    #[doc = include_str!("../../../docs/expiry.md")]
+    mod expiry {}
+    #[doc = include_str!("../../../docs/substores.md")]
+    mod substores {}
+    #[doc = include_str!("../../../docs/errors.md")]
+    mod errors {}
+}
