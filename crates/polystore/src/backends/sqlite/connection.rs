@@ -1,0 +1,471 @@
+//! The connections to one database: one that writes, and in a file a few that read.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::failure::{Attempt, Failure};
+use super::pace::Pace;
+use super::table::{Sql, Table, TableName};
+use crate::address::Durability;
+use crate::error::{Error, ErrorKind, Result};
+
+/// As many readers as can be of use at a time, within reason.
+const MOST_READERS: usize = 4;
+
+/// More than there are statements.
+const STATEMENTS: usize = 32;
+
+/// How long the log that a checkpoint has emptied may stay on disk, in bytes.
+const LOG_BYTES_KEPT: u32 = 8 << 20;
+
+/// How long the first write may wait to turn a database into one with a write-ahead
+/// log. Others may be reading it all the time; it works without, too.
+const WAIT_FOR_LOG: Duration = Duration::from_millis(250);
+
+/// What the user asked for.
+pub(super) struct Config {
+    pub(super) table: TableName,
+    pub(super) timeout: Duration,
+    pub(super) durability: Durability,
+}
+
+/// A connection, or its place once it is closed or while it is not open yet.
+pub(super) type Slot = Mutex<Option<Link>>;
+
+pub(super) struct Database {
+    pub(super) sql: Sql,
+    pub(super) has_expiry_index: bool,
+    pub(super) is_persistent: bool,
+    timeout: Duration,
+    durability: Durability,
+    /// `None`: in memory, or the user's own connection, which is all there is.
+    file: Option<File>,
+    writer: Arc<Slot>,
+    readers: Box<[Slot]>,
+    reading: Pace,
+    closed: AtomicBool,
+}
+
+struct File {
+    path: PathBuf,
+    is_read_only: bool,
+    /// Whether it has a write-ahead log.
+    has_log: AtomicBool,
+    /// Whether the first write has seen to that.
+    is_settled: AtomicBool,
+    /// The pages in the log after the last commit here.
+    log_pages: Arc<AtomicU32>,
+}
+
+impl Database {
+    pub(super) fn open_file(path: &Path, config: &Config) -> Result<Self> {
+        let is_read_only = look_at(path)?;
+        let deadline = config.deadline();
+        let log_pages = Arc::new(AtomicU32::new(0));
+        let mut link = Link::open(path, is_read_only)?;
+        let counted = Arc::clone(&log_pages);
+        link.db
+            .wal_hook(Some(move |_: &mut _, pages| {
+                counted.store(u32::try_from(pages).unwrap_or_default(), Ordering::Relaxed);
+                Ok(())
+            }))
+            .map_err(Failure::from)?;
+        let (table, has_log) = link.waiting(deadline, |db| -> Attempt<_> {
+            let found = Table::find(db, &config.table)?;
+            let table = match found {
+                Some(table) => table,
+                None if is_read_only => return Err(no_table().into()),
+                None => {
+                    enter_log(db, deadline);
+                    Table::make(db, &config.table)?
+                }
+            };
+            let mode: String = db.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+            let has_log = mode == "wal";
+            settle(db, has_log, config.durability)?;
+            Ok((table, has_log))
+        })?;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let mut readers: Vec<Slot> = Vec::new();
+        readers.resize_with(cores.min(MOST_READERS), Slot::default);
+        let database = Self {
+            file: Some(File {
+                path: path.to_owned(),
+                is_read_only,
+                has_log: AtomicBool::new(has_log),
+                is_settled: AtomicBool::new(has_log || is_read_only),
+                log_pages,
+            }),
+            readers: readers.into(),
+            is_persistent: true,
+            ..Self::new(Arc::new(Mutex::new(Some(link))), &table, config)
+        };
+        // So that the first read does not have to.
+        drop(database.open_reader(&database.readers[0])?);
+        Ok(database)
+    }
+
+    pub(super) fn open_in_memory(config: &Config) -> Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_in_memory_with_flags(flags).map_err(Failure::from)?;
+        Self::open_given(&Arc::new(Mutex::new(Some(Link::new(db)?))), config)
+    }
+
+    /// Of the connection in `slot`, which is left as it is if that fails.
+    pub(super) fn open_given(slot: &Arc<Slot>, config: &Config) -> Result<Self> {
+        let guard = lock(slot);
+        let link = guard.as_ref().ok_or_else(Error::closed)?;
+        if !link.db.is_autocommit() {
+            return Err(crate::address::invalid(
+                "the connection is in a transaction: end it first",
+            ));
+        }
+        let table = link.waiting(config.deadline(), |db| {
+            match Table::find(db, &config.table)? {
+                Some(table) => Ok(table),
+                None => Table::make(db, &config.table),
+            }
+        })?;
+        let is_persistent = link.db.path().is_some_and(|path| !path.is_empty());
+        Ok(Self {
+            is_persistent,
+            ..Self::new(Arc::clone(slot), &table, config)
+        })
+    }
+
+    fn new(writer: Arc<Slot>, table: &Table, config: &Config) -> Self {
+        Self {
+            sql: Sql::new(&config.table, table),
+            has_expiry_index: table.has_expiry_index,
+            is_persistent: false,
+            timeout: config.timeout,
+            durability: config.durability,
+            file: None,
+            writer,
+            readers: Box::default(),
+            reading: Pace::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// When an operation that begins now has waited long enough.
+    pub(super) fn deadline(&self) -> Instant {
+        deadline(self.timeout)
+    }
+
+    /// Reads on the calling thread, or gives `None` if that might have to wait.
+    pub(super) fn read_now<T>(
+        &self,
+        read: impl FnOnce(&Connection, &Sql) -> Attempt<T>,
+    ) -> Option<Result<T>> {
+        let begun = Instant::now();
+        if !self.reading.is_quick(begun) {
+            return None;
+        }
+        let slots = self.read_slots();
+        let first = slot_of_this_thread();
+        let guard = (0..slots.len())
+            .filter_map(|at| slots[(first + at) % slots.len()].try_lock().ok())
+            .find(|guard| guard.is_some())?;
+        let done = read(&guard.as_ref()?.db, &self.sql);
+        drop(guard);
+        self.reading.note(begun);
+        match done {
+            Err(failure) if failure.is_busy() => None,
+            done => Some(done.map_err(Error::from)),
+        }
+    }
+
+    /// Reads, waiting for whoever is in the way until `deadline`.
+    pub(super) fn read<T>(
+        &self,
+        deadline: Instant,
+        read: impl FnOnce(&Connection, &Sql) -> Attempt<T>,
+    ) -> Result<T> {
+        let slots = self.read_slots();
+        let first = slot_of_this_thread();
+        let idle = (0..slots.len())
+            .filter_map(|at| slots[(first + at) % slots.len()].try_lock().ok())
+            .next();
+        let guard = match idle {
+            Some(guard) => self.open_in(guard)?,
+            None => self.open_in(lock(&slots[first % slots.len()]))?,
+        };
+        let link = guard.as_ref().ok_or_else(Error::closed)?;
+        Ok(link.waiting(deadline, |db| read(db, &self.sql))?)
+    }
+
+    fn read_slots(&self) -> &[Slot] {
+        if self.readers.is_empty() {
+            std::slice::from_ref(&*self.writer)
+        } else {
+            &self.readers
+        }
+    }
+
+    fn open_reader<'a>(&self, slot: &'a Slot) -> Result<MutexGuard<'a, Option<Link>>> {
+        self.open_in(lock(slot))
+    }
+
+    /// Opens a reader in its place if that is empty.
+    fn open_in<'a>(
+        &self,
+        mut guard: MutexGuard<'a, Option<Link>>,
+    ) -> Result<MutexGuard<'a, Option<Link>>> {
+        let Some(file) = self.file.as_ref().filter(|_| guard.is_none()) else {
+            return Ok(guard);
+        };
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::closed());
+        }
+        let link = Link::open(&file.path, file.is_read_only)?;
+        // Not opened read-only: somebody has to finish what a process that was killed
+        // left half done, and that may be a reader.
+        link.db
+            .execute_batch("PRAGMA query_only = ON")
+            .map_err(Failure::from)?;
+        *guard = Some(link);
+        Ok(guard)
+    }
+
+    /// The connection that writes.
+    pub(super) fn writer(&self) -> MutexGuard<'_, Option<Link>> {
+        lock(&self.writer)
+    }
+
+    /// The connection that writes, if nobody has it.
+    pub(super) fn idle_writer(&self) -> Option<MutexGuard<'_, Option<Link>>> {
+        self.writer.try_lock().ok()
+    }
+
+    /// Whether a write waits for no disk: then the calling thread can do it.
+    pub(super) fn writes_are_quick(&self) -> bool {
+        match &self.file {
+            Some(file) => {
+                self.durability == Durability::Normal && file.has_log.load(Ordering::Relaxed)
+            }
+            None => !self.is_persistent,
+        }
+    }
+
+    /// Before the first write: gives an existing database a write-ahead log, so that
+    /// its readers need not wait for this writer. Not earlier: one that is only read
+    /// stays as it is.
+    pub(super) fn settle(&self, link: &Link) {
+        let Some(file) = &self.file else { return };
+        if file.is_settled.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let until = deadline(WAIT_FOR_LOG.min(self.timeout));
+        let has_log = link.waiting(until, |db| enter_log(db, until));
+        file.has_log.store(has_log, Ordering::Relaxed);
+        if let Err(failure) = settle(&link.db, has_log, self.durability) {
+            tracing::warn!(?failure, "could not settle how writes are synced");
+        }
+        if !has_log {
+            tracing::debug!("the database works without a write-ahead log");
+        }
+    }
+
+    /// How many pages the write-ahead log has.
+    pub(super) fn log_pages(&self) -> u32 {
+        let pages = self.file.as_ref().map(|file| &file.log_pages);
+        pages.map_or(0, |pages| pages.load(Ordering::Relaxed))
+    }
+
+    /// The next commit will say how many there are again.
+    pub(super) fn forget_log_pages(&self) {
+        if let Some(file) = &self.file {
+            file.log_pages.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Closes all connections, the one that writes last: it empties the log and removes it.
+    pub(super) fn close(&self) -> Result<()> {
+        self.closed.store(true, Ordering::Release);
+        for reader in &self.readers {
+            drop(lock(reader).take());
+        }
+        let Some(link) = self.writer().take() else {
+            return Ok(());
+        };
+        let closed = link.waiting_for_good(self.deadline());
+        closed.map_err(|error| Failure::from(error).into())
+    }
+}
+
+impl Config {
+    fn deadline(&self) -> Instant {
+        deadline(self.timeout)
+    }
+}
+
+fn deadline(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    // So far ahead that it is never.
+    let never = Duration::from_secs(1 << 30);
+    now.checked_add(timeout).unwrap_or(now + never)
+}
+
+/// Locks it, and ends what a panic may have left open in it.
+fn lock(slot: &Slot) -> MutexGuard<'_, Option<Link>> {
+    slot.lock().unwrap_or_else(|poisoned| {
+        slot.clear_poison();
+        let guard = poisoned.into_inner();
+        if let Some(link) = guard.as_ref().filter(|link| !link.db.is_autocommit()) {
+            let _ = link.db.execute_batch("ROLLBACK");
+        }
+        guard
+    })
+}
+
+/// Threads begin their search for an idle connection at different ones.
+fn slot_of_this_thread() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static SLOT: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+    }
+    SLOT.with(|slot| *slot)
+}
+
+/// Whether the file is read-only; makes the folder of one that is not there yet.
+fn look_at(path: &Path) -> Result<bool> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(Error::new(
+            ErrorKind::Unreachable,
+            "the path of the database is that of a folder",
+        )),
+        // The superuser could write it all the same.
+        Ok(found) => Ok(found.permissions().readonly()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(path);
+            fs::create_dir_all(folder)
+                .map_err(|error| Error::from_io("make the folder of the database", error))?;
+            Ok(false)
+        }
+        Err(error) => Err(Error::from_io("look at the database's file", error)),
+    }
+}
+
+/// Gives the database a write-ahead log and says whether it has one now.
+fn enter_log(db: &Connection, deadline: Instant) -> bool {
+    loop {
+        let mode: rusqlite::Result<String> =
+            db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0));
+        match mode.map_err(Failure::from) {
+            Ok(mode) => return mode == "wal",
+            // SQLite does not always ask the busy handler here.
+            Err(failure) if failure.is_busy() && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(_) => return false,
+        }
+    }
+}
+
+/// What a commit waits for, and how the log is kept short.
+fn settle(db: &Connection, has_log: bool, durability: Durability) -> Attempt<()> {
+    // Without the log NORMAL could damage the file when the power fails.
+    let synchronous = match durability {
+        Durability::Normal if has_log => "NORMAL",
+        _ => "FULL",
+    };
+    db.execute_batch(&format!(
+        "PRAGMA synchronous = {synchronous}; PRAGMA journal_size_limit = {LOG_BYTES_KEPT}"
+    ))?;
+    Ok(())
+}
+
+fn no_table() -> Error {
+    Error::new(
+        ErrorKind::ReadOnly,
+        "the database is read-only and has no such table yet",
+    )
+}
+
+/// A connection, and until when it waits for others that hold the database.
+pub(super) struct Link {
+    pub(super) db: Connection,
+    /// `None`: not at all.
+    patience: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Link {
+    pub(super) fn new(mut db: Connection) -> Result<Self> {
+        let patience = Arc::new(Mutex::new(None));
+        let asked = Arc::clone(&patience);
+        db.busy_handler(Some(move |times: i32| {
+            let until = *asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = until.map_or(Duration::ZERO, |until: Instant| {
+                until.saturating_duration_since(Instant::now())
+            });
+            let pause = Duration::from_millis(1 << times.clamp(0, 4));
+            thread::sleep(pause.min(left));
+            !left.is_zero()
+        }))
+        .map_err(Failure::from)?;
+        db.set_prepared_statement_cache_capacity(STATEMENTS);
+        Ok(Self { db, patience })
+    }
+
+    fn open(path: &Path, is_read_only: bool) -> Result<Self> {
+        // One user at a time is what the slot's lock is for.
+        let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        flags |= if is_read_only {
+            OpenFlags::SQLITE_OPEN_READ_ONLY
+        } else {
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
+        };
+        let db = Connection::open_with_flags(path, flags).map_err(|error| {
+            let failure = Failure::from(error);
+            match why_not_opened(path) {
+                Some(reason) if failure.code() == Some(rusqlite::ErrorCode::CannotOpen) => {
+                    Error::from_io("open the database", reason)
+                }
+                _ => failure.into(),
+            }
+        })?;
+        Self::new(db)
+    }
+
+    /// Does `work`, which may wait for others until `deadline`.
+    pub(super) fn waiting<T>(&self, deadline: Instant, work: impl FnOnce(&Connection) -> T) -> T {
+        struct Impatient<'a>(&'a Link);
+        impl Drop for Impatient<'_> {
+            fn drop(&mut self) {
+                self.0.set_patience(None);
+            }
+        }
+        self.set_patience(Some(deadline));
+        let _after = Impatient(self);
+        work(&self.db)
+    }
+
+    fn waiting_for_good(self, deadline: Instant) -> rusqlite::Result<()> {
+        self.set_patience(Some(deadline));
+        self.db.close().map_err(|(_, error)| error)
+    }
+
+    fn set_patience(&self, until: Option<Instant>) {
+        *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+}
+
+/// What the operating system says, as SQLite only says that it could not. Nothing is
+/// opened that could be: closing it would free the locks of other connections.
+fn why_not_opened(path: &Path) -> Option<io::Error> {
+    let mut how = fs::OpenOptions::new();
+    if path.exists() {
+        how.read(true);
+    } else {
+        how.write(true).create_new(true);
+    }
+    how.open(path).err()
+}

@@ -1,0 +1,380 @@
+//! `sqlite:`: a table in an SQLite database.
+//!
+//! Data goes through three modules: `table` finds or makes the table and words the
+//! statements; `connection` holds the connections, one that writes and some that read;
+//! `writer` is the thread that gathers what is to be written into transactions. `reader`
+//! and `write` are the statements themselves, `failure` what becomes of SQLite's errors.
+
+mod connection;
+mod failure;
+mod pace;
+mod reader;
+mod table;
+mod write;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+
+use self::connection::{Config, Database};
+use self::reader::{Page, Range};
+use self::table::TableName;
+use self::write::{MOST_BYTES, Op};
+use self::writer::{Job, Now, Pending, Writer};
+use crate::address::{Address, Durability};
+use crate::backend::{Backend, Info, Scan};
+use crate::entry::{Entry, Expiry, Timestamp};
+use crate::error::{Error, Result};
+use crate::gather::{AnyJob, Blocking, Crew};
+use crate::kv::Opener;
+use crate::lazy::Lazy;
+use crate::random;
+use crate::store::Store;
+
+pub(crate) const STORE: Opener = Opener::new("sqlite", open);
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+fn open(mut address: Address) -> Result<Store> {
+    let table = address.take("table");
+    let config = Config {
+        table: TableName::new(table.unwrap_or_else(|| TableName::DEFAULT.to_owned()))?,
+        timeout: address.take_timeout(TIMEOUT)?,
+        durability: address.take_durability()?,
+    };
+    let file = match address.location() {
+        ":memory:" => None,
+        location if location.ends_with('/') => {
+            return Err(crate::address::invalid(
+                "a sqlite: URL names a file: its path does not end in /",
+            ));
+        }
+        _ => Some(absolute(address.path()?)?),
+    };
+    address.finish(&["table", "timeout", "sync"])?;
+    Ok(lazily(move || match &file {
+        Some(path) => Database::open_file(path, &config),
+        None => Database::open_in_memory(&config),
+    }))
+}
+
+/// So that it stays the same file when the program changes its folder, and so that
+/// SQLite takes no name for one of its own (`:memory:`, `file:…`).
+fn absolute(path: PathBuf) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| Error::from_io("find the current folder", error))
+}
+
+#[cfg(feature = "rusqlite-0_43")]
+impl crate::kv::IntoStore for rusqlite::Connection {
+    /// The table `kv` of the connection's database, made on the first use if it is
+    /// not there. See [the store's documentation](crate::stores::sqlite).
+    fn into_store(self) -> Result<Store> {
+        let config = Config {
+            table: TableName::new(TableName::DEFAULT.to_owned())?,
+            timeout: TIMEOUT,
+            durability: Durability::Full,
+        };
+        let link = connection::Link::new(self)?;
+        let slot = Arc::new(Mutex::new(Some(link)));
+        Ok(lazily(move || Database::open_given(&slot, &config)))
+    }
+}
+
+/// A store whose database `open` opens on the first use, on a thread.
+fn lazily(open: impl Fn() -> Result<Database> + Send + Sync + 'static) -> Store {
+    let threads = Arc::new(Blocking::new("polystore-sqlite", Arc::new(AnyJob)));
+    let open = Arc::new(open);
+    Store::new(Arc::new(Lazy::new("sqlite", move || {
+        let threads = Arc::clone(&threads);
+        let open = Arc::clone(&open);
+        async move {
+            let database = Arc::new(threads.run(move || open()).await?);
+            let sqlite: Arc<dyn Backend> = Arc::new(Sqlite::new(database, threads));
+            Ok(sqlite)
+        }
+    })))
+}
+
+/// A handle to an open database; the last one to go closes it.
+struct Sqlite(Arc<Handle>);
+
+struct Handle {
+    database: Arc<Database>,
+    writer: Arc<Writer>,
+    writes: Crew<Writer>,
+    reads: Arc<Blocking>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // On its thread, because that waits for the disk.
+        self.writes.send(Job::Close(None));
+    }
+}
+
+impl Handle {
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&rusqlite::Connection, &table::Sql) -> failure::Attempt<T> + Send + 'static,
+    ) -> Result<T> {
+        let database = Arc::clone(&self.database);
+        let deadline = database.deadline();
+        self.reads.run(move || database.read(deadline, read)).await
+    }
+
+    /// Writes it on this thread if that makes nobody wait, else on the writer's.
+    async fn write(&self, op: Op) -> Result<u64> {
+        if !op.has_parts() && !matches!(op, Op::Clear(_) | Op::Sweep(..)) {
+            let expires = op.first_expiry();
+            let written = self.writer.write_now(
+                expires,
+                || self.writes.is_idle(),
+                |db, sql| op.apply(db, sql),
+            );
+            if let Some(done) = self.done(written) {
+                return done;
+            }
+        }
+        self.queue(op).await
+    }
+
+    async fn queue(&self, op: Op) -> Result<u64> {
+        let deadline = self.database.deadline();
+        self.writes
+            .ask(|answer| {
+                Job::Write(Pending {
+                    op,
+                    deadline,
+                    answer,
+                })
+            })
+            .await
+    }
+
+    fn done(&self, written: Now) -> Option<Result<u64>> {
+        match written {
+            Now::Done(done) => Some(done),
+            Now::DoneAndNudge(done) => {
+                self.writes.send(Job::Nudge);
+                Some(done)
+            }
+            Now::Later => None,
+        }
+    }
+
+    async fn page(&self, range: Range, values: bool, limit: usize) -> Result<Page> {
+        self.read(move |db, sql| reader::page(db, sql, &range, values, limit))
+            .await
+    }
+}
+
+/// A listing under way.
+struct Listing {
+    handle: Arc<Handle>,
+    range: Range,
+    values: bool,
+    left: usize,
+    skipped: u64,
+    done: bool,
+}
+
+impl Listing {
+    async fn next(mut self) -> Option<(Vec<Result<(String, Entry)>>, Self)> {
+        if self.done || self.left == 0 {
+            if self.skipped > 0 {
+                let rows = self.skipped;
+                tracing::warn!(rows, "a listing skipped rows that are not entries");
+            }
+            return None;
+        }
+        let limit = self.left.min(reader::PAGE);
+        let page = self.handle.page(self.range.clone(), self.values, limit);
+        match page.await {
+            Ok(page) => {
+                self.left -= page.entries.len();
+                self.skipped += page.skipped;
+                match page.next {
+                    Some(next) => self.range.start = next,
+                    None => self.done = true,
+                }
+                Some((page.entries.into_iter().map(Ok).collect(), self))
+            }
+            Err(error) => {
+                self.done = true;
+                Some((vec![Err(error)], self))
+            }
+        }
+    }
+}
+
+impl Sqlite {
+    fn new(database: Arc<Database>, reads: Arc<Blocking>) -> Self {
+        let writer = Arc::new(Writer::new(Arc::clone(&database)));
+        let writes = Crew::new("polystore-sqlite-writer", Arc::clone(&writer));
+        Self(Arc::new(Handle {
+            database,
+            writer,
+            writes,
+            reads,
+        }))
+    }
+}
+
+#[async_trait]
+impl Backend for Sqlite {
+    fn info(&self) -> Info {
+        Info::new("sqlite").with(|can| {
+            can.insert = true;
+            can.touch = true;
+            can.prune = true;
+            can.ordered = true;
+            can.persistent = self.0.database.is_persistent;
+            can.max_value_bytes = Some(MOST_BYTES);
+        })
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        let key = key.to_owned();
+        self.0.read(move |db, sql| reader::get(db, sql, &key)).await
+    }
+
+    fn get_now(&self, key: &str) -> Option<Result<Option<Entry>>> {
+        self.0
+            .database
+            .read_now(|db, sql| reader::get(db, sql, key))
+    }
+
+    async fn entry(&self, key: &str) -> Result<Option<Entry>> {
+        match self.get_now(key) {
+            Some(entry) => entry,
+            None => self.get(key).await,
+        }
+    }
+
+    async fn has(&self, key: &str) -> Result<bool> {
+        let now = self
+            .0
+            .database
+            .read_now(|db, sql| reader::has(db, sql, key));
+        if let Some(has) = now {
+            return has;
+        }
+        let key = key.to_owned();
+        self.0.read(move |db, sql| reader::has(db, sql, &key)).await
+    }
+
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Entry>>> {
+        let keys = keys.to_vec();
+        self.0
+            .read(move |db, sql| reader::get_many(db, sql, &keys))
+            .await
+    }
+
+    fn scan(&self, scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
+        let listing = Listing {
+            handle: Arc::clone(&self.0),
+            range: Range::of_scan(&scan),
+            values: scan.values,
+            left: scan.limit.unwrap_or(usize::MAX),
+            skipped: 0,
+            done: false,
+        };
+        stream::unfold(listing, Listing::next)
+            .flat_map(stream::iter)
+            .boxed()
+    }
+
+    async fn set(&self, key: &str, entry: Entry) -> Result<()> {
+        // Store has tried set_now already.
+        self.0.queue(Op::Set(key.to_owned(), entry)).await.map(drop)
+    }
+
+    fn set_now(&self, key: &str, entry: Entry) -> Result<Result<()>, Entry> {
+        let writes = &self.0.writes;
+        let written = self.0.writer.set_now(key, &entry, || writes.is_idle());
+        match self.0.done(written) {
+            Some(done) => Ok(done.map(drop)),
+            None => Err(entry),
+        }
+    }
+
+    async fn add(&self, prefix: &str, entry: Entry) -> Result<String> {
+        let key = format!("{prefix}{}", random::key()?);
+        self.0.write(Op::Set(key.clone(), entry)).await?;
+        Ok(key)
+    }
+
+    async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
+        let inserted = self.0.write(Op::Insert(key.to_owned(), entry)).await?;
+        Ok(inserted > 0)
+    }
+
+    async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
+        let touched = self.0.write(Op::Touch(key.to_owned(), expiry)).await?;
+        Ok(touched > 0)
+    }
+
+    async fn del(&self, key: &str) -> Result<()> {
+        self.0.write(Op::Del(key.to_owned())).await.map(drop)
+    }
+
+    async fn evict(&self, key: &str, seen: &Entry) -> Result<bool> {
+        let evicted = self
+            .0
+            .write(Op::Evict(key.to_owned(), seen.clone()))
+            .await?;
+        Ok(evicted > 0)
+    }
+
+    async fn set_many(&self, entries: Vec<(String, Entry)>) -> Result<()> {
+        self.0.write(Op::SetMany(entries)).await.map(drop)
+    }
+
+    async fn del_many(&self, keys: &[String]) -> Result<()> {
+        self.0.write(Op::DelMany(keys.to_vec())).await.map(drop)
+    }
+
+    async fn clear(&self, prefix: &str) -> Result<()> {
+        self.0.write(Op::Clear(prefix.to_owned())).await.map(drop)
+    }
+
+    async fn prune(&self, prefix: &str) -> Result<u64> {
+        let now = Timestamp::now();
+        let mut gone = 0;
+        if prefix.is_empty() {
+            // In the order of expiry, in batches that other writes get between.
+            loop {
+                let swept = self.0.write(Op::Sweep(reader::PAGE, now)).await?;
+                gone += swept;
+                if swept < reader::PAGE as u64 {
+                    return Ok(gone);
+                }
+            }
+        }
+        let mut range = Range::of_prefix(prefix);
+        loop {
+            let page = range.clone();
+            let due = self.0.read(move |db, sql| reader::due(db, sql, &page, now));
+            let (keys, next) = due.await?;
+            if !keys.is_empty() {
+                gone += self.0.write(Op::DelExpired(keys, now)).await?;
+            }
+            match next {
+                Some(next) => range.start = next,
+                None => return Ok(gone),
+            }
+        }
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.0.writes.ask(|answer| Job::Close(Some(answer))).await
+    }
+}
