@@ -99,4 +99,8 @@ mod guides {
     mod substores {}
     #[doc = include_str!("../../../docs/errors.md")]
     mod errors {}
+    #[doc = include_str!("../../../docs/performance.md")]
+    mod performance {}
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
 }
