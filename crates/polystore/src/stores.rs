@@ -71,3 +71,49 @@ pub mod file {}
 /// Keys that differ only in case need a file system that tells them apart (Linux has one;
 /// macOS and Windows by default do not).
 pub mod folder {}
+/// `sqlite:app.db`, `sqlite:///abs/app.db`, `sqlite::memory:` — a table in an SQLite
+/// database.
+///
+/// | option | meaning |
+/// |---|---|
+/// | `table=kv` | the table: letters, digits and `_` |
+/// | `timeout=10s` | how long an operation waits for others that hold the database |
+/// | `sync=full` | a write has waited for the disk when it returns: it survives power loss |
+/// | `sync=normal` | it survives the death of the process; after power loss the last writes may be missing, the database is whole |
+///
+/// The table is that of the npm package: `id TEXT PRIMARY KEY, value TEXT NOT NULL,
+/// expires_at INTEGER`, with the value's JSON as it is and the expiry in milliseconds since
+/// 1970. It is made when it is absent, the file and its folder too. One that is there is
+/// used as it is, whoever made it, with further columns or without a rowid: it needs those
+/// three columns, a unique `id`, and a database in UTF-8; else every operation is a data
+/// error that says what is missing. Several tables, processes and stores may share a
+/// file; it may not be on a network file system.
+///
+/// Keys are compared byte by byte whatever the table's own collation is. A table that
+/// ignores case can hold only one of `a` and `A`; to write the other is an
+/// [`InvalidKey`](crate::ErrorKind::InvalidKey) error.
+///
+/// A key and its value together may have a gigabyte.
+///
+/// **Writes** that wait are gathered into one transaction by a thread, and return when that
+/// is committed. With `sync=normal`, a lone write of a small value is done on the calling
+/// thread: it waits for no disk. `set_many` and `del_many` are done as a whole or not at all;
+/// so is `clear`, and other writes wait for it. The first write gives the database a write-ahead
+/// log (`app.db-wal` and `app.db-shm` beside it, until the last program closes it) where
+/// the file system allows; then readers and writers are in nobody's way.
+///
+/// **Reads** are done on the calling thread as long as that takes microseconds. When one
+/// took more than a millisecond (a cold disk), the next ones go to other threads for a
+/// while. Listings read a page at a time: 500 entries, or about a megabyte of values. A
+/// store that is only read writes nothing, and a read-only file can be read.
+///
+/// **Expired** entries are removed in small batches beside the writes, and at rest about
+/// once a second while there are any, by a store that has written something. It takes
+/// an index on `expires_at`; a table without one is looked through once a minute.
+///
+/// **A `rusqlite::Connection`** (feature `rusqlite-0_43`) is a store, with the table `kv`
+/// and a timeout of 10 seconds. It is the only connection then, for reads and writes, with its own settings:
+/// the durability is that of its pragmas. Only its busy handler is replaced. Rows that
+/// another program left half typed (a value that is no text, an `expires_at` that is no
+/// number) are an error of `get`, and left out of listings, with a warning in the log.
+pub mod sqlite {}

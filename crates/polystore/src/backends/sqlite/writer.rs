@@ -59,6 +59,7 @@ pub(super) struct Writer {
     has_written: AtomicBool,
     /// When to look for expired rows next, in milliseconds since 1970.
     next_sweep: AtomicI64,
+    last_sweep: AtomicI64,
     /// The log was emptied: the next write begins it anew, and waits for the disk.
     begins_log: AtomicBool,
     /// From how many pages on readers have to wait.
@@ -96,6 +97,7 @@ impl Writer {
             database,
             has_written: AtomicBool::new(false),
             next_sweep: AtomicI64::new(0),
+            last_sweep: AtomicI64::new(0),
             begins_log: AtomicBool::new(true),
             too_many_log_pages: AtomicU32::new(TOO_MANY_LOG_PAGES),
             company: AtomicUsize::new(0),
@@ -161,7 +163,8 @@ impl Writer {
     fn note_expiry(&self, expires: Option<i64>) -> bool {
         // Other processes write too: a look a minute later is due in any case.
         let later = Timestamp::now().as_millis() + BETWEEN_FULL_SWEEPS;
-        let expires = expires.unwrap_or(NEVER).min(later);
+        let soon = self.last_sweep.load(Ordering::Relaxed) + BETWEEN_SWEEPS;
+        let expires = expires.unwrap_or(NEVER).max(soon).min(later);
         let before = self.next_sweep.fetch_min(expires, Ordering::Relaxed);
         let is_first = !self.has_written.load(Ordering::Relaxed)
             && !self.has_written.swap(true, Ordering::Relaxed);
@@ -270,6 +273,7 @@ impl Writer {
         } else {
             millis + BETWEEN_FULL_SWEEPS
         };
+        self.last_sweep.store(millis, Ordering::Relaxed);
         self.next_sweep.store(next, Ordering::Relaxed);
         Ok(())
     }
