@@ -1,16 +1,15 @@
 //! The connections to one database: one that writes, and in a file a few that read.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::{Attempt, Failure};
+use super::link::{Link, look_at};
 use super::pace::Pace;
 use super::table::{Sql, Table, TableName};
 use crate::address::Durability;
@@ -18,9 +17,6 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// As many readers as can be of use at a time, within reason.
 const MOST_READERS: usize = 4;
-
-/// More than there are statements.
-const STATEMENTS: usize = 32;
 
 /// How long the log that a checkpoint has emptied may stay on disk, in bytes.
 const LOG_BYTES_KEPT: u32 = 8 << 20;
@@ -222,7 +218,7 @@ impl Database {
         let Some(file) = self.file.as_ref().filter(|_| guard.is_none()) else {
             return Ok(guard);
         };
-        if self.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return Err(Error::closed());
         }
         let link = Link::open(&file.path, file.is_read_only)?;
@@ -287,6 +283,10 @@ impl Database {
         }
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// Closes all connections, the one that writes last: it empties the log and removes it.
     pub(super) fn close(&self) -> Result<()> {
         self.closed.store(true, Ordering::Release);
@@ -296,7 +296,7 @@ impl Database {
         let Some(link) = self.writer().take() else {
             return Ok(());
         };
-        let closed = link.waiting_for_good(self.deadline());
+        let closed = link.close(self.deadline());
         closed.map_err(|error| Failure::from(error).into())
     }
 }
@@ -335,25 +335,6 @@ fn slot_of_this_thread() -> usize {
     SLOT.with(|slot| *slot)
 }
 
-/// Whether the file is read-only; makes the folder of one that is not there yet.
-fn look_at(path: &Path) -> Result<bool> {
-    match fs::metadata(path) {
-        Ok(found) if found.is_dir() => Err(Error::new(
-            ErrorKind::Unreachable,
-            "the path of the database is that of a folder",
-        )),
-        // The superuser could write it all the same.
-        Ok(found) => Ok(found.permissions().readonly()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let folder = path.parent().unwrap_or(path);
-            fs::create_dir_all(folder)
-                .map_err(|error| Error::from_io("make the folder of the database", error))?;
-            Ok(false)
-        }
-        Err(error) => Err(Error::from_io("look at the database's file", error)),
-    }
-}
-
 /// Gives the database a write-ahead log and says whether it has one now.
 fn enter_log(db: &Connection, deadline: Instant) -> bool {
     loop {
@@ -388,84 +369,4 @@ fn no_table() -> Error {
         ErrorKind::ReadOnly,
         "the database is read-only and has no such table yet",
     )
-}
-
-/// A connection, and until when it waits for others that hold the database.
-pub(super) struct Link {
-    pub(super) db: Connection,
-    /// `None`: not at all.
-    patience: Arc<Mutex<Option<Instant>>>,
-}
-
-impl Link {
-    pub(super) fn new(mut db: Connection) -> Result<Self> {
-        let patience = Arc::new(Mutex::new(None));
-        let asked = Arc::clone(&patience);
-        db.busy_handler(Some(move |times: i32| {
-            let until = *asked.lock().unwrap_or_else(PoisonError::into_inner);
-            let left = until.map_or(Duration::ZERO, |until: Instant| {
-                until.saturating_duration_since(Instant::now())
-            });
-            let pause = Duration::from_millis(1 << times.clamp(0, 4));
-            thread::sleep(pause.min(left));
-            !left.is_zero()
-        }))
-        .map_err(Failure::from)?;
-        db.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(Self { db, patience })
-    }
-
-    fn open(path: &Path, is_read_only: bool) -> Result<Self> {
-        // One user at a time is what the slot's lock is for.
-        let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        flags |= if is_read_only {
-            OpenFlags::SQLITE_OPEN_READ_ONLY
-        } else {
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
-        };
-        let db = Connection::open_with_flags(path, flags).map_err(|error| {
-            let failure = Failure::from(error);
-            match why_not_opened(path) {
-                Some(reason) if failure.code() == Some(rusqlite::ErrorCode::CannotOpen) => {
-                    Error::from_io("open the database", reason)
-                }
-                _ => failure.into(),
-            }
-        })?;
-        Self::new(db)
-    }
-
-    /// Does `work`, which may wait for others until `deadline`.
-    pub(super) fn waiting<T>(&self, deadline: Instant, work: impl FnOnce(&Connection) -> T) -> T {
-        struct Impatient<'a>(&'a Link);
-        impl Drop for Impatient<'_> {
-            fn drop(&mut self) {
-                self.0.set_patience(None);
-            }
-        }
-        self.set_patience(Some(deadline));
-        let _after = Impatient(self);
-        work(&self.db)
-    }
-
-    fn waiting_for_good(self, deadline: Instant) -> rusqlite::Result<()> {
-        self.set_patience(Some(deadline));
-        self.db.close().map_err(|(_, error)| error)
-    }
-
-    fn set_patience(&self, until: Option<Instant>) {
-        *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = until;
-    }
-}
-
-/// What the operating system says, as SQLite only says that it could not. Nothing is
-/// opened that could be: closing it would free the locks of other connections.
-fn why_not_opened(path: &Path) -> Option<io::Error> {
-    let mut how = fs::OpenOptions::new();
-    if path.exists() {
-        how.read(true);
-    } else {
-        how.write(true).create_new(true);
-    }
-    how.open(path).err()
 }

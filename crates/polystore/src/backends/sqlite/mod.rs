@@ -1,14 +1,17 @@
 //! `sqlite:`: a table in an SQLite database.
 //!
-//! Data goes through three modules: `table` finds or makes the table and words the
-//! statements; `connection` holds the connections, one that writes and some that read;
-//! `writer` is the thread that gathers what is to be written into transactions. `reader`
-//! and `write` are the statements themselves, `failure` what becomes of SQLite's errors.
+//! `table` finds or makes the table and words the statements, `reader` and `write` run
+//! them. `connection` holds the connections (each a `link`), one that writes and some that
+//! read, on the calling thread as long as `pace` allows. `writer` is the thread that
+//! gathers what waits into transactions, and has the `sweeper` remove what has expired.
+//! `failure` is what becomes of SQLite's errors.
 
 mod connection;
 mod failure;
+mod link;
 mod pace;
 mod reader;
+mod sweeper;
 mod table;
 mod write;
 mod writer;
@@ -82,7 +85,7 @@ impl crate::kv::IntoStore for rusqlite::Connection {
             timeout: TIMEOUT,
             durability: Durability::Full,
         };
-        let link = connection::Link::new(self)?;
+        let link = link::Link::new(self)?;
         let slot = Arc::new(Mutex::new(Some(link)));
         Ok(lazily(move || Database::open_given(&slot, &config)))
     }
@@ -116,7 +119,9 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         // On its thread, because that waits for the disk.
-        self.writes.send(Job::Close(None));
+        if !self.database.is_closed() {
+            self.writes.send(Job::Close(None));
+        }
     }
 }
 
@@ -132,7 +137,7 @@ impl Handle {
 
     /// Writes it on this thread if that makes nobody wait, else on the writer's.
     async fn write(&self, op: Op) -> Result<u64> {
-        if !op.has_parts() && !matches!(op, Op::Clear(_) | Op::Sweep(..)) {
+        if op.is_small() {
             let expires = op.first_expiry();
             let written = self.writer.write_now(
                 expires,

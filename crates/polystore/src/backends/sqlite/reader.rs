@@ -162,7 +162,7 @@ pub(super) fn page(
             Err(failure) => {
                 let key = String::from_utf8_lossy(id);
                 let error = Error::from(failure);
-                tracing::debug!(%key, %error, "skipped a row that is not an entry");
+                tracing::debug!(?key, %error, "skipped a row that is not an entry");
                 page.skipped += 1;
             }
         }

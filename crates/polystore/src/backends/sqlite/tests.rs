@@ -377,3 +377,57 @@ fn eviction_takes_only_what_was_seen() {
     assert!(block_on(sqlite.evict("a", &seen)).unwrap());
     assert_eq!(rows(&place.path()), 0);
 }
+
+#[test]
+fn a_panic_leaves_a_connection_that_works_and_nothing_half_done() {
+    let sqlite = of(Database::open_in_memory(&config(Durability::Full)).unwrap());
+    let database = &sqlite.0.database;
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        database.read(database.deadline(), |db, _| -> failure::Attempt<()> {
+            db.execute_batch("BEGIN; INSERT INTO kv VALUES ('half', '1', NULL)")?;
+            panic!("an accident");
+        })
+    }));
+    assert!(panicked.is_err());
+    block_on(sqlite.set("a", entry("1"))).unwrap();
+    let listed: Vec<_> = block_on(sqlite.scan(Scan::new()).try_collect()).unwrap();
+    assert_eq!(listed, [("a".to_owned(), entry("1"))]);
+}
+
+#[test]
+fn a_reader_that_stays_holds_up_no_writes() {
+    let place = Place::new();
+    let sqlite = place.sqlite(Durability::Normal);
+    block_on(sqlite.set("a", entry("1"))).unwrap();
+    let other = place.bare();
+    other
+        .execute_batch("BEGIN; SELECT count(*) FROM kv")
+        .unwrap();
+    let large = entry(&format!("\"{}\"", "x".repeat(100_000)));
+    let begun = Instant::now();
+    let writes = 1000;
+    for n in 0..writes {
+        block_on(sqlite.set(&n.to_string(), large.clone())).unwrap();
+    }
+    let each = begun.elapsed() / writes;
+    assert!(each < Duration::from_millis(50), "{each:?}");
+    other.execute_batch("COMMIT").unwrap();
+    for n in 0..100 {
+        block_on(sqlite.set(&n.to_string(), entry("1"))).unwrap();
+    }
+    let log = std::fs::metadata(place.path().with_extension("db-wal")).unwrap();
+    assert!(log.len() < 64 << 20, "{}", log.len());
+}
+
+#[test]
+fn what_says_no_instant_keeps_no_thread_busy() {
+    let place = Place::new();
+    let sqlite = place.sqlite(Durability::Full);
+    place
+        .bare()
+        .execute("INSERT INTO kv VALUES ('a', '1', 'soon')", [])
+        .unwrap();
+    block_on(sqlite.set("b", entry("1"))).unwrap();
+    block_on(sqlite.set("c", expiring("1", 200))).unwrap();
+    assert!(until(|| rows(&place.path()) == 2));
+}

@@ -11,6 +11,9 @@ use crate::error::{Error, ErrorKind};
 /// What SQLite holds in a row, its header aside (`SQLITE_MAX_LENGTH`).
 pub(super) const MOST_BYTES: usize = 1_000_000_000 - 100;
 
+/// What a calling thread writes at most, in bytes.
+const SMALL: usize = 16 << 10;
+
 /// One thing to write. Done, it gives the number of rows that it changed.
 pub(super) enum Op {
     Set(String, Entry),
@@ -97,6 +100,15 @@ impl Op {
         }
     }
 
+    /// Whether it takes microseconds, so that a calling thread may do it.
+    pub(super) fn is_small(&self) -> bool {
+        match self {
+            Self::Set(key, entry) | Self::Insert(key, entry) => is_small(key, entry),
+            Self::Touch(..) | Self::Del(_) => true,
+            _ => false,
+        }
+    }
+
     /// How many rows it is about.
     pub(super) fn rows(&self) -> usize {
         match self {
@@ -139,6 +151,10 @@ fn insert(db: &Connection, sql: &Sql, key: &str, entry: &Entry) -> Attempt<u64> 
     Ok(rows as u64)
 }
 
+pub(super) fn is_small(key: &str, entry: &Entry) -> bool {
+    key.len() + entry.json().len() <= SMALL
+}
+
 /// The text to keep, if it is some and short enough.
 fn text<'a>(key: &str, entry: &'a Entry) -> Attempt<&'a str> {
     if key.len() + entry.json().len() > MOST_BYTES {
@@ -158,4 +174,43 @@ fn mixed_up() -> Error {
         "the table takes this key and another one in it for the same (its column id has a \
          collation of its own, such as NOCASE)",
     )
+}
+
+/// A transaction that writes, undone unless it is committed: by a panic, too.
+pub(super) struct Transaction<'a> {
+    db: &'a Connection,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn begin(db: &'a Connection) -> Attempt<Self> {
+        db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Self { db })
+    }
+
+    pub(super) fn commit(self) -> Attempt<()> {
+        self.db.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.db.is_autocommit() {
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
+    }
+}
+
+/// Does all parts of it or none.
+pub(super) fn apply_whole(db: &Connection, sql: &Sql, op: &Op) -> Attempt<u64> {
+    db.prepare_cached("SAVEPOINT op")?.execute([])?;
+    let done = op.apply(db, sql);
+    // Where the transaction is gone, so is the savepoint.
+    if !db.is_autocommit() {
+        if done.is_err() {
+            db.prepare_cached("ROLLBACK TO op")?.execute([])?;
+        }
+        db.prepare_cached("RELEASE op")?.execute([])?;
+    }
+    done
 }

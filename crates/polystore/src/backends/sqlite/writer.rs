@@ -1,18 +1,20 @@
 //! The thread that writes: what has arrived goes into one transaction.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 use rusqlite::Connection;
 
-use super::connection::{Database, Link};
+use super::connection::Database;
 use super::failure::{Attempt, Failure};
+use super::link::Link;
 use super::pace::Pace;
+use super::sweeper::Sweeper;
 use super::table::Sql;
-use super::write::{self, Op};
-use crate::entry::{Entry, Timestamp};
+use super::write::{self, Op, Transaction, apply_whole};
+use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::gather::Work;
 
@@ -21,15 +23,6 @@ const SWEEP: usize = 50;
 
 /// How many while there is nothing else to do.
 const SWEEP_AT_REST: usize = 500;
-
-/// How long after a sweep the next one is, unless that one left something.
-const BETWEEN_SWEEPS: i64 = 1_000;
-
-/// The same for a table without an index on `expires_at`, where each reads all rows.
-const BETWEEN_FULL_SWEEPS: i64 = 60_000;
-
-/// The sleep of a thread that waits for something to expire: clocks are put right.
-const LONGEST_REST: Duration = Duration::from_secs(600);
 
 /// From how many pages on the log is written back into the database: SQLite's own number.
 const LOG_PAGES: u32 = 1_000;
@@ -40,9 +33,6 @@ const TOO_MANY_LOG_PAGES: u32 = 8_000;
 /// How long to wait for readers then.
 const WAIT_FOR_READERS: Duration = Duration::from_millis(200);
 
-/// What a calling thread writes at most, in bytes.
-const SMALL: usize = 16 << 10;
-
 /// Each so manieth write goes through the thread though it need not, to see whether it
 /// meets others there.
 const PROBE: usize = 100;
@@ -50,16 +40,9 @@ const PROBE: usize = 100;
 /// With so many in a transaction, the thread is quicker than each caller for itself.
 const COMPANY: usize = 4;
 
-/// No sweep is due.
-const NEVER: i64 = i64::MAX;
-
 pub(super) struct Writer {
     database: Arc<Database>,
-    /// Whether anything was written: a store that is only read removes nothing either.
-    has_written: AtomicBool,
-    /// When to look for expired rows next, in milliseconds since 1970.
-    next_sweep: AtomicI64,
-    last_sweep: AtomicI64,
+    sweeper: Sweeper,
     /// The log was emptied: the next write begins it anew, and waits for the disk.
     begins_log: AtomicBool,
     /// From how many pages on readers have to wait.
@@ -94,10 +77,8 @@ pub(super) enum Now {
 impl Writer {
     pub(super) fn new(database: Arc<Database>) -> Self {
         Self {
+            sweeper: Sweeper::new(database.has_expiry_index),
             database,
-            has_written: AtomicBool::new(false),
-            next_sweep: AtomicI64::new(0),
-            last_sweep: AtomicI64::new(0),
             begins_log: AtomicBool::new(true),
             too_many_log_pages: AtomicU32::new(TOO_MANY_LOG_PAGES),
             company: AtomicUsize::new(0),
@@ -107,7 +88,7 @@ impl Writer {
     }
 
     pub(super) fn set_now(&self, key: &str, entry: &Entry, is_idle: impl FnOnce() -> bool) -> Now {
-        if key.len() + entry.json().len() > SMALL {
+        if !write::is_small(key, entry) {
             return Now::Later;
         }
         let expires = entry.expiry().as_millis();
@@ -152,23 +133,11 @@ impl Writer {
             return Now::Later;
         }
         let done = done.map_err(Error::from);
-        let sooner = self.note_expiry(expires);
+        let sooner = self.sweeper.note_write(expires);
         if sooner || self.database.log_pages() >= LOG_PAGES {
             return Now::DoneAndNudge(done);
         }
         Now::Done(done)
-    }
-
-    /// Whether something expires before the thread would look.
-    fn note_expiry(&self, expires: Option<i64>) -> bool {
-        // Other processes write too: a look a minute later is due in any case.
-        let later = Timestamp::now().as_millis() + BETWEEN_FULL_SWEEPS;
-        let soon = self.last_sweep.load(Ordering::Relaxed) + BETWEEN_SWEEPS;
-        let expires = expires.unwrap_or(NEVER).max(soon).min(later);
-        let before = self.next_sweep.fetch_min(expires, Ordering::Relaxed);
-        let is_first = !self.has_written.load(Ordering::Relaxed)
-            && !self.has_written.swap(true, Ordering::Relaxed);
-        is_first || expires < before
     }
 
     /// Does the writes in one transaction, and answers them.
@@ -199,7 +168,7 @@ impl Writer {
         };
         self.begins_log.store(false, Ordering::Relaxed);
         for write in &pending {
-            self.note_expiry(write.op.first_expiry());
+            self.sweeper.note_write(write.op.first_expiry());
         }
         for (write, outcome) in pending.into_iter().zip(outcomes) {
             let _ = write.answer.send(outcome);
@@ -211,7 +180,7 @@ impl Writer {
     fn attempt(&self, db: &Connection, pending: &[Pending]) -> Attempt<Vec<Result<u64>>> {
         let sql = &self.database.sql;
         let rows: usize = pending.iter().map(|write| write.op.rows()).sum();
-        let sweeps = self.is_sweep_due() && self.database.has_expiry_index;
+        let sweeps = self.sweeper.is_due_beside_writes();
         if let ([write], false) = (pending, sweeps)
             && !write.op.has_parts()
         {
@@ -240,7 +209,7 @@ impl Writer {
                 outcomes.push(done.map_err(Error::from));
             }
         }
-        if sweeps && let Err(failure) = self.sweep(db, SWEEP.max(2 * rows)) {
+        if sweeps && let Err(failure) = self.sweeper.sweep(db, sql, SWEEP.max(2 * rows)) {
             if db.is_autocommit() {
                 return Err(failure);
             }
@@ -248,34 +217,6 @@ impl Writer {
         }
         transaction.commit()?;
         Ok(outcomes)
-    }
-
-    fn is_sweep_due(&self) -> bool {
-        self.next_sweep.load(Ordering::Relaxed) <= Timestamp::now().as_millis()
-    }
-
-    /// Removes up to `most` expired rows, and finds out when to do so next.
-    fn sweep(&self, db: &Connection, most: usize) -> Attempt<()> {
-        let sql = &self.database.sql;
-        let now = Timestamp::now();
-        let millis = now.as_millis();
-        let gone = Op::Sweep(most, now).apply(db, sql)?;
-        let next = if gone >= most as u64 {
-            millis
-        } else if self.database.has_expiry_index {
-            let mut first = db.prepare_cached(&sql.first_expiry)?;
-            // A fraction is cut off, which is early enough.
-            let first: Option<f64> = first.query_row([], |row| row.get(0))?;
-            first.map_or(NEVER, |first| {
-                let first = Timestamp::from_fractional_millis(first).as_millis();
-                first.max(millis + BETWEEN_SWEEPS)
-            })
-        } else {
-            millis + BETWEEN_FULL_SWEEPS
-        };
-        self.last_sweep.store(millis, Ordering::Relaxed);
-        self.next_sweep.store(next, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Writes the log back into the database when it has become long. Not on the threads
@@ -346,33 +287,18 @@ impl Work for Writer {
     }
 
     fn rest(&self) -> Option<Duration> {
-        if !self.has_written.load(Ordering::Relaxed) {
-            return None;
-        }
-        if self.is_sweep_due() {
+        if self.sweeper.is_due_at_rest() {
             let guard = self.database.writer();
             let link = guard.as_ref()?;
-            if let Err(failure) = self.sweep(&link.db, SWEEP_AT_REST) {
-                let is_busy = failure.is_busy();
+            let swept = self
+                .sweeper
+                .sweep(&link.db, &self.database.sql, SWEEP_AT_REST);
+            if let Err(failure) = swept {
                 tracing::debug!(?failure, "could not remove expired rows");
-                let pause = if is_busy {
-                    BETWEEN_SWEEPS
-                } else {
-                    BETWEEN_FULL_SWEEPS
-                };
-                let next = Timestamp::now().as_millis() + pause;
-                self.next_sweep.store(next, Ordering::Relaxed);
             }
             self.checkpoint(link);
         }
-        match self.next_sweep.load(Ordering::Relaxed) {
-            NEVER => None,
-            next => Some(
-                Timestamp::from_millis(next)
-                    .duration_from_now()
-                    .min(LONGEST_REST),
-            ),
-        }
+        self.sweeper.rest()
     }
 }
 
@@ -386,43 +312,4 @@ fn answer_all(pending: Vec<Pending>, error: &Error) {
 fn checkpoint(db: &Connection, mode: &str) -> Attempt<bool> {
     let mut checkpoint = db.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?;
     Ok(checkpoint.query_row([], |row| row.get(0))?)
-}
-
-/// A transaction that writes, undone unless it is committed: by a panic, too.
-struct Transaction<'a> {
-    db: &'a Connection,
-}
-
-impl<'a> Transaction<'a> {
-    fn begin(db: &'a Connection) -> Attempt<Self> {
-        db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(Self { db })
-    }
-
-    fn commit(self) -> Attempt<()> {
-        self.db.prepare_cached("COMMIT")?.execute([])?;
-        Ok(())
-    }
-}
-
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        if !self.db.is_autocommit() {
-            let _ = self.db.execute_batch("ROLLBACK");
-        }
-    }
-}
-
-/// Does all parts of it or none.
-fn apply_whole(db: &Connection, sql: &Sql, op: &Op) -> Attempt<u64> {
-    db.prepare_cached("SAVEPOINT op")?.execute([])?;
-    let done = op.apply(db, sql);
-    // Where the transaction is gone, so is the savepoint.
-    if !db.is_autocommit() {
-        if done.is_err() {
-            db.prepare_cached("ROLLBACK TO op")?.execute([])?;
-        }
-        db.prepare_cached("RELEASE op")?.execute([])?;
-    }
-    done
 }
