@@ -71,6 +71,7 @@ pub mod file {}
 /// Keys that differ only in case need a file system that tells them apart (Linux has one;
 /// macOS and Windows by default do not).
 pub mod folder {}
+
 /// `sqlite:app.db`, `sqlite:///abs/app.db`, `sqlite::memory:` — a table in an SQLite
 /// database.
 ///
