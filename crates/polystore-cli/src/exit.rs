@@ -52,7 +52,7 @@ impl Failure {
     }
 
     /// Doing `what` failed. Nobody is told that a pipe was closed: who closed it knows.
-    pub(crate) fn io(what: &str, error: io::Error) -> Self {
+    pub(crate) fn io(what: &str, error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self {
                 code: 0,
@@ -60,7 +60,7 @@ impl Failure {
                 notes: Vec::new(),
             };
         }
-        Self::new(3, format!("could not {what}")).with_notes(causes(Some(&error)))
+        Self::new(3, format!("could not {what}")).with_notes(causes(Some(error)))
     }
 
     /// Ctrl-C.

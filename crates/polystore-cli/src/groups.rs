@@ -86,7 +86,7 @@ async fn is_agreed(store: &Store) -> Result<bool, Failure> {
         Ok(answer)
     });
     let answer = match asked.await {
-        Ok(answer) => answer.map_err(|error| Failure::io("ask", error))?,
+        Ok(answer) => answer.map_err(|error| Failure::io("ask", &error))?,
         Err(_) => return Ok(false),
     };
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

@@ -19,7 +19,7 @@ pub(crate) fn value(given: &args::Value) -> Result<Box<RawValue>, Failure> {
         if error.kind() == io::ErrorKind::InvalidData {
             Failure::usage("the value on standard input is not UTF-8")
         } else {
-            Failure::io("read standard input", error)
+            Failure::io("read standard input", &error)
         }
     })?;
     if given.text || is_json(&text) {

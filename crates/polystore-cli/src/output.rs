@@ -30,7 +30,7 @@ impl Output {
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.to.write_all(bytes).map_err(failed)
+        self.to.write_all(bytes).map_err(|error| failed(&error))
     }
 
     pub(crate) fn line(&mut self, bytes: &[u8]) -> Result<(), Failure> {
@@ -53,7 +53,7 @@ impl Output {
     }
 
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
-        self.to.flush().map_err(failed)
+        self.to.flush().map_err(|error| failed(&error))
     }
 }
 
@@ -63,7 +63,7 @@ impl Debug for Output {
     }
 }
 
-fn failed(error: io::Error) -> Failure {
+fn failed(error: &io::Error) -> Failure {
     Failure::io("write the output", error)
 }
 

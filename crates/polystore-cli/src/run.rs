@@ -22,7 +22,7 @@ const CLEAN_UP: Duration = Duration::from_secs(1);
 pub(crate) fn run(cli: Cli) -> Outcome {
     log_to_standard_error();
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::io("start", error))?;
+    let runtime = runtime.map_err(|error| Failure::io("start", &error))?;
     let outcome = runtime.block_on(until_interrupted(cli));
     // A thread that waits for standard input would be waited for.
     runtime.shutdown_background();
