@@ -1,25 +1,32 @@
 //! Whether work that rarely waits may run on the calling thread just now.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What is done on the calling thread takes microseconds; what takes longer has
 /// probably waited for a disk.
 const SLOW: Duration = Duration::from_millis(1);
 
+/// Or the thread was not given the processor: that happens now and then, and to send the
+/// next ones to other threads, which wait for the processor too, would make it worse.
+/// So three in a short row are needed: each slow one counts so much, each quick one
+/// takes one off, and at `TOO_MUCH` it is the disk.
+const STRIKE: u32 = 20;
+const TOO_MUCH: u32 = 60;
+
 const FIRST_PAUSE: Duration = Duration::from_millis(8);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// After a slow piece of work the next ones go to other threads for a while, so that a
-/// cold or overloaded disk does not hold up an async runtime. One that was only
-/// slow because its thread was not given the processor costs a few milliseconds of that; if
-/// each attempt is slow, the pause doubles up to a second.
+/// After slow work the next goes to other threads for a while, so that a cold or
+/// overloaded disk does not hold up an async runtime. If the attempt after that is slow
+/// again, the pause doubles, up to a second.
 #[derive(Default)]
 pub(super) struct Pace {
     /// In nanoseconds since [`epoch`].
     paused_until: AtomicU64,
     last_pause: AtomicU64,
+    strikes: AtomicU32,
 }
 
 impl Pace {
@@ -31,14 +38,23 @@ impl Pace {
     /// Learns from a piece of work that began at `begun` and ends now.
     pub(super) fn note(&self, begun: Instant) {
         let now = Instant::now();
-        let last_pause = self.last_pause.load(Ordering::Relaxed);
+        let strikes = self.strikes.load(Ordering::Relaxed);
         if now.saturating_duration_since(begun) < SLOW {
-            if last_pause != 0 {
+            if strikes > 0 {
+                self.strikes.store(strikes - 1, Ordering::Relaxed);
+            }
+            if strikes == 1 {
                 self.last_pause.store(0, Ordering::Relaxed);
                 self.paused_until.store(0, Ordering::Relaxed);
             }
             return;
         }
+        let strikes = (strikes + STRIKE).min(TOO_MUCH + STRIKE);
+        self.strikes.store(strikes, Ordering::Relaxed);
+        if strikes < TOO_MUCH {
+            return;
+        }
+        let last_pause = self.last_pause.load(Ordering::Relaxed);
         let pause = (2 * last_pause).clamp(nanos(FIRST_PAUSE), nanos(LONGEST_PAUSE));
         let until = nanos(now.saturating_duration_since(epoch())) + pause;
         self.last_pause.store(pause, Ordering::Relaxed);
@@ -67,7 +83,17 @@ mod tests {
         pace.note(now);
         assert!(pace.is_quick(now));
         let before = now.checked_sub(Duration::from_millis(5)).unwrap();
-        pace.note(before);
+        for _ in 0..10 {
+            // Alone, it may have been the processor.
+            pace.note(before);
+            assert!(pace.is_quick(now));
+            for _ in 0..STRIKE {
+                pace.note(Instant::now());
+            }
+        }
+        for _ in 0..3 {
+            pace.note(before);
+        }
         assert!(!pace.is_quick(now));
         assert!(pace.is_quick(now + Duration::from_millis(500)));
         for _ in 0..20 {
@@ -75,7 +101,9 @@ mod tests {
         }
         assert!(!pace.is_quick(now + Duration::from_millis(900)));
         assert!(pace.is_quick(now + Duration::from_secs(2)));
-        pace.note(Instant::now());
+        for _ in 0..TOO_MUCH + STRIKE {
+            pace.note(Instant::now());
+        }
         assert!(pace.is_quick(Instant::now()));
     }
 }

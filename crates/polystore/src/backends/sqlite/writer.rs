@@ -33,9 +33,11 @@ const TOO_MANY_LOG_PAGES: u32 = 8_000;
 /// How long to wait for readers then.
 const WAIT_FOR_READERS: Duration = Duration::from_millis(200);
 
-/// Each so manieth write goes through the thread though it need not, to see whether it
-/// meets others there.
-const PROBE: usize = 100;
+/// After so many writes by callers one goes through the thread though it need not, to see
+/// whether it meets others there. While it meets none, the next such trial is twice as
+/// far away, up to the second number.
+const TRIAL: usize = 100;
+const RAREST_TRIAL: usize = 3_200;
 
 /// With so many in a transaction, the thread is quicker than each caller for itself.
 const COMPANY: usize = 4;
@@ -49,7 +51,9 @@ pub(super) struct Writer {
     too_many_log_pages: AtomicU32,
     /// How many writes shared the transactions of late.
     company: AtomicUsize,
-    writes_by_callers: AtomicUsize,
+    /// The writes by callers between trials, and those left until the next.
+    between_trials: AtomicUsize,
+    until_trial: AtomicUsize,
     writing: Pace,
 }
 
@@ -82,7 +86,8 @@ impl Writer {
             begins_log: AtomicBool::new(true),
             too_many_log_pages: AtomicU32::new(TOO_MANY_LOG_PAGES),
             company: AtomicUsize::new(0),
-            writes_by_callers: AtomicUsize::new(0),
+            between_trials: AtomicUsize::new(TRIAL),
+            until_trial: AtomicUsize::new(TRIAL),
             writing: Pace::default(),
         }
     }
@@ -120,7 +125,7 @@ impl Writer {
         if !is_idle() {
             return Now::Later;
         }
-        if self.writes_by_callers.fetch_add(1, Ordering::Relaxed) % PROBE == PROBE - 1 {
+        if self.is_time_for_a_trial() {
             return Now::Later;
         }
         let Some(link) = guard.as_ref() else {
@@ -138,6 +143,20 @@ impl Writer {
             return Now::DoneAndNudge(done);
         }
         Now::Done(done)
+    }
+
+    /// The caller holds the connection, so nobody else counts.
+    fn is_time_for_a_trial(&self) -> bool {
+        let left = self.until_trial.load(Ordering::Relaxed);
+        let next = left.checked_sub(1);
+        let next = next.unwrap_or_else(|| {
+            let between = self.between_trials.load(Ordering::Relaxed);
+            let between = (2 * between).min(RAREST_TRIAL);
+            self.between_trials.store(between, Ordering::Relaxed);
+            between
+        });
+        self.until_trial.store(next, Ordering::Relaxed);
+        left == 0
     }
 
     /// Does the writes in one transaction, and answers them.
@@ -276,6 +295,10 @@ impl Work for Writer {
             let before = self.company.load(Ordering::Relaxed);
             let company = pending.len().max(before * 7 / 8);
             self.company.store(company, Ordering::Relaxed);
+            if company >= COMPANY {
+                self.between_trials.store(TRIAL, Ordering::Relaxed);
+                self.until_trial.store(TRIAL, Ordering::Relaxed);
+            }
             self.write(pending);
         }
         if let Some(answer) = closing {
