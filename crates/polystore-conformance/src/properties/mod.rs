@@ -1,0 +1,46 @@
+//! The properties, by what they are about.
+
+use crate::property::Property;
+
+mod add;
+mod basics;
+mod batches;
+mod close;
+mod errors;
+mod expired;
+mod expiry;
+mod handles;
+mod hostile;
+mod insert;
+mod keys;
+mod listing;
+mod model;
+mod prefixes;
+mod tasks;
+mod touch;
+mod values;
+
+/// All of them, in the order in which they are reported.
+pub(crate) fn all() -> Vec<Property> {
+    [
+        basics::all(),
+        values::all(),
+        add::all(),
+        insert::all(),
+        expiry::all(),
+        touch::all(),
+        expired::all(),
+        keys::all(),
+        prefixes::all(),
+        batches::all(),
+        listing::all(),
+        tasks::all(),
+        handles::all(),
+        errors::all(),
+        close::all(),
+        model::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
