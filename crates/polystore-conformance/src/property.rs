@@ -35,6 +35,9 @@ pub(crate) enum Need {
     ValueBytes(usize),
 }
 
+/// How many bytes of a value are worth trying.
+const TRIED_VALUE: usize = 32_000_000;
+
 impl Need {
     /// Why a store that can do `can` is not what is needed.
     fn missing_in(self, can: &Capabilities) -> Option<&'static str> {
@@ -55,7 +58,10 @@ impl Need {
                     || !can.refused_chars.is_empty();
                 (any, "it takes every key")
             }
-            Self::RefusesValues => (can.max_value_bytes.is_some(), "it takes values of any size"),
+            Self::RefusesValues => {
+                let tried = can.max_value_bytes.is_some_and(|most| most <= TRIED_VALUE);
+                (tried, "it takes every value that is not too large to try")
+            }
             Self::Entries(count) => {
                 // Keys and values of these properties are short.
                 let fits = room(can.max_entries, count) && room(can.max_total_bytes, count * 400);

@@ -37,6 +37,10 @@ impl From<Error> for Stop {
 
 /// `found` is what it has to be.
 #[track_caller]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers pass what an operation just gave"
+)]
 pub(crate) fn same<A: PartialEq<B> + Debug, B: Debug>(found: A, expected: B) -> Verdict {
     if found == expected {
         return Ok(());
@@ -49,6 +53,10 @@ pub(crate) fn same<A: PartialEq<B> + Debug, B: Debug>(found: A, expected: B) -> 
 
 /// As [`same`], for one of many: `what` says which.
 #[track_caller]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers pass what an operation just gave"
+)]
 pub(crate) fn same_for<A: PartialEq<B> + Debug, B: Debug>(
     what: impl Debug,
     found: A,

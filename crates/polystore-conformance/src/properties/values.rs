@@ -70,12 +70,8 @@ async fn falsy_values_are_there(t: Subject) -> Verdict {
         json!({}),
     ];
     come_back(&t, &values).await?;
-    for number in 0..values.len() {
-        same_for(
-            &values[number],
-            t.store.has(&format!("{number:04}")).await?,
-            true,
-        )?;
+    for (number, value) in values.iter().enumerate() {
+        same_for(value, t.store.has(&format!("{number:04}")).await?, true)?;
     }
     same(t.store.keys().await?.len(), values.len())
 }
