@@ -20,7 +20,7 @@ pub(crate) async fn keys(store: &Store, out: &mut Output) -> Outcome {
 pub(crate) async fn values(store: &Store, out: &mut Output) -> Outcome {
     let mut entries = store.scan(Scan::new().expiries(false));
     while let Some((_, entry)) = entries.try_next().await? {
-        out.json_line(entry.json())?;
+        out.json_line(entry.json().as_bytes())?;
     }
     Ok(Answer::Yes)
 }
@@ -40,7 +40,7 @@ pub(crate) async fn all(store: &Store, out: &mut Output) -> Outcome {
         out.write(before.as_bytes())?;
         out.write(quote(&key).as_bytes())?;
         out.write(b":")?;
-        out.write(&compact(entry.json()))?;
+        out.write(&compact(entry.json().as_bytes()))?;
         before = ",";
     }
     out.line(if before == "{" { b"{}" } else { b"}" })?;

@@ -13,7 +13,7 @@ pub(crate) fn line(key: &str, entry: &Entry) -> Vec<u8> {
     line.extend_from_slice(b"{\"key\":");
     line.extend_from_slice(quote(key).as_bytes());
     line.extend_from_slice(b",\"value\":");
-    line.extend_from_slice(&compact(entry.json()));
+    line.extend_from_slice(&compact(entry.json().as_bytes()));
     line.extend_from_slice(b",\"expires\":");
     match entry.expiry().as_millis() {
         Some(millis) => line.extend_from_slice(millis.to_string().as_bytes()),

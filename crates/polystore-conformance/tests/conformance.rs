@@ -75,8 +75,8 @@ impl Backend for Drawer {
             can.native_expiry = Some(Duration::from_millis(1));
             can.ttl = false;
             can.max_key_bytes = Some(120);
-            can.refused_keys = &["", ".", "secret"];
-            can.refused_chars = &['\0', 'ß'];
+            can.refused_keys = vec!["".into(), ".".into(), "secret".into()];
+            can.refused_chars = vec!['\0', 'ß'];
             can.max_value_bytes = Some(LONGEST_VALUE);
             can.max_entries = Some(500);
         })

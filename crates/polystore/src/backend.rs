@@ -1,5 +1,6 @@
 //! The contract between [`Store`](crate::Store) and what keeps the data.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ const SIDE_BY_SIDE: usize = 64;
 #[non_exhaustive]
 pub struct Info {
     /// The word for it, as in its URL: `"sqlite"`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// What it can do.
     pub capabilities: Capabilities,
 }
@@ -33,9 +34,9 @@ pub struct Info {
 impl Info {
     /// A store of this kind that can do what [`Capabilities::default`] says.
     #[must_use]
-    pub fn new(kind: &'static str) -> Self {
+    pub fn new(kind: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            kind,
+            kind: kind.into(),
             capabilities: Capabilities::default(),
         }
     }
@@ -76,9 +77,9 @@ pub struct Capabilities {
     /// The longest key in bytes of UTF-8, with its prefix.
     pub max_key_bytes: Option<usize>,
     /// Keys that it cannot hold, with their prefix.
-    pub refused_keys: &'static [&'static str],
+    pub refused_keys: Vec<Cow<'static, str>>,
     /// Characters that no key can have.
-    pub refused_chars: &'static [char],
+    pub refused_chars: Vec<char>,
     /// The longest value in bytes of JSON text.
     pub max_value_bytes: Option<usize>,
     /// How many entries it holds before it refuses or evicts.
@@ -101,8 +102,8 @@ impl Default for Capabilities {
             native_expiry: None,
             ttl: true,
             max_key_bytes: None,
-            refused_keys: &[],
-            refused_chars: &[],
+            refused_keys: Vec::new(),
+            refused_chars: Vec::new(),
             max_value_bytes: None,
             max_entries: None,
             max_total_bytes: None,
@@ -117,8 +118,8 @@ impl Capabilities {
     #[must_use]
     pub fn accepts_key(&self, key: &str) -> bool {
         self.max_key_bytes.is_none_or(|max| key.len() <= max)
-            && !self.refused_keys.contains(&key)
-            && !key.contains(self.refused_chars)
+            && !self.refused_keys.iter().any(|refused| refused == key)
+            && !key.contains(&self.refused_chars[..])
     }
 }
 
@@ -135,7 +136,7 @@ pub struct Scan {
     pub prefix: String,
     /// Only keys after this one, in the order of their bytes.
     pub after: Option<String>,
-    /// At most so many, and then the first ones, in the order of their keys' bytes.
+    /// At most so many live ones, and then the first, in the order of their keys' bytes.
     pub limit: Option<usize>,
     /// Whether the values are wanted; else [`Entry::without_value`] will do.
     pub values: bool,
@@ -284,17 +285,22 @@ where
 ///   Writes to one key take effect in the order in which they were first polled.
 ///   Stores that are only eventually consistent say so in their documentation.
 /// - **Missing keys.** `get` gives `None`; `del` of a missing key succeeds.
-/// - **Expiry.** A store without a clock of its own keeps the instant, gives it back,
-///   and may go on giving back what has expired: `Store` drops it. A store that judges
-///   by its own clock returns live entries only. No reading method removes an expired
-///   entry with `del`: that would lose a value written in between. Use a removal that is
-///   conditional in the store, as [`evict`](Self::evict) is.
+/// - **Expiry.** [`Expiry::At`] is an instant on the clock of this process. A store
+///   without a clock of its own keeps the instant, gives it back, and may go on giving back
+///   what has expired: `Store` drops it. A store that judges by its own clock returns live
+///   entries only, and converts both ways by what is left: it keeps the time from now
+///   until the instant, and gives now plus the time that is left. No reading method removes
+///   an expired entry with `del`: that would lose a value written in between. Use a removal
+///   that is conditional in the store, as [`evict`](Self::evict) is.
+/// - **Batches** hold no key twice. They are not atomic unless the store says so; a value
+///   or a key that the store cannot hold fails before any of them is written.
 /// - **Cancellation.** A dropped future leaves the old entry or the new one.
 /// - **Failure.** A failure is an error, never `None` or an empty listing. A message
 ///   never holds a value or a password.
 /// - **Listings** show each entry that is there from beginning to end exactly once; what
 ///   is written or removed meanwhile may show or not. No key comes twice. What is
-///   not an entry of this store (a foreign file, say) is skipped, counted and logged.
+///   not an entry of this store (a foreign file, say) is skipped, counted and logged, but
+///   not with its key: keys may be secrets.
 ///
 /// Futures and streams are `Send`; methods may be called from any thread and any
 /// runtime, or from none.
@@ -405,7 +411,8 @@ pub trait Backend: Send + Sync + 'static {
     /// have been put.
     async fn set_many(&self, entries: Vec<(String, Entry)>) -> Result<()> {
         for (key, entry) in entries {
-            self.set(&key, entry).await?;
+            let set = self.set(&key, entry).await;
+            set.map_err(|error| error.with_key(&key))?;
         }
         Ok(())
     }
@@ -413,7 +420,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Removes many keys.
     async fn del_many(&self, keys: &[String]) -> Result<()> {
         for key in keys {
-            self.del(key).await?;
+            self.del(key).await.map_err(|error| error.with_key(key))?;
         }
         Ok(())
     }
@@ -448,7 +455,8 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Removes what is under `key` only if it still is `seen`, atomically, and says
-    /// whether it did.
+    /// whether it did. A store that converts expiries from a clock of its own allows for
+    /// what that may be off by.
     async fn evict(&self, key: &str, seen: &Entry) -> Result<bool> {
         let _ = (key, seen);
         Err(Error::unsupported(
@@ -471,8 +479,8 @@ pub trait Backend: Send + Sync + 'static {
         Ok(pruned)
     }
 
-    /// Finishes what was begun and lets go of files and connections. Called once; no
-    /// other call begins afterwards.
+    /// Finishes what was begun, lets go of files and connections, and starts nothing by
+    /// itself any more. May be called again; no other call begins afterwards.
     async fn close(&self) -> Result<()> {
         Ok(())
     }

@@ -3,8 +3,8 @@
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind as Io, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::address::Durability;
 use crate::error::{Error, ErrorKind, Result};
@@ -19,53 +19,244 @@ const TRIES: u32 = 5;
 /// How many symbolic links in a row are followed, as Linux does.
 const LINKS: u32 = 40;
 
-/// A lock between processes, until it is dropped. It is on a file of its own, since the
-/// data are replaced under any lock of theirs; the operating system frees it when the
-/// process dies.
+/// A lock between processes. It is on a file of its own, since the data are replaced under
+/// any lock of theirs; the operating system frees it when the process dies.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "closing it unlocks")] File);
+pub(crate) struct LockFile {
+    path: PathBuf,
+    taken: Mutex<bool>,
+    freed: Condvar,
+    waiter: Mutex<Option<Arc<Waiter>>>,
+}
 
-impl Lock {
-    /// Waits for the lock on the file `path`, which is made if it does not exist.
+/// The lock, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock<'a> {
+    of: &'a LockFile,
+    file: Option<File>,
+}
+
+impl LockFile {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            taken: Mutex::new(false),
+            freed: Condvar::new(),
+            waiter: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits for the lock until `deadline`. Its file is made if it does not exist.
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] if others hold it all the time.
-    pub(crate) fn take(path: &Path, timeout: Duration) -> Result<Self> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)
-            .map_err(|error| Error::from_io("open the lock file", error))?;
+    pub(crate) fn take(&self, deadline: Instant) -> Result<Lock<'_>> {
+        // Threads of this process meet here, and only processes at the file.
+        let mut taken = locked(&self.taken);
+        while *taken {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(held_too_long());
+            }
+            let woken = self.freed.wait_timeout(taken, left);
+            taken = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *taken = true;
+        drop(taken);
+        let mut lock = Lock {
+            of: self,
+            file: None,
+        };
+        loop {
+            let file = self.take_file(deadline)?;
+            // Somebody may have removed it while we waited; then others lock a new one.
+            if is_at(&file, &self.path) {
+                lock.file = Some(file);
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Waits for the lock as long as one of `jobs` may, taking out those whose time is over;
+    /// `None` if none is left.
+    pub(crate) fn take_for<J>(
+        &self,
+        jobs: &mut Vec<J>,
+        deadline: impl Fn(&J) -> Instant,
+        mut too_late: impl FnMut(J, Error),
+    ) -> Result<Option<Lock<'_>>> {
+        loop {
+            let Some(first) = jobs.iter().map(&deadline).min() else {
+                return Ok(None);
+            };
+            match self.take(first) {
+                Err(error) if error.kind() == ErrorKind::Timeout => {
+                    let now = Instant::now();
+                    for job in jobs.extract_if(.., |job| deadline(job) <= now) {
+                        too_late(job, error.clone());
+                    }
+                }
+                taken => return taken.map(Some),
+            }
+        }
+    }
+
+    fn take_file(&self, deadline: Instant) -> Result<File> {
+        let mut waiter = locked(&self.waiter);
+        if let Some(earlier) = waiter.take()
+            && let Some(got) = earlier.wait_until(deadline)
+        {
+            return match got {
+                Some(file) => file.map_err(cannot_lock),
+                None => {
+                    *waiter = Some(earlier);
+                    Err(held_too_long())
+                }
+            };
+        }
+        let file = open_lock_file(&self.path)?;
         match file.try_lock() {
-            Ok(()) => return Ok(Self(file)),
+            Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => return Err(cannot_lock(error)),
         }
-        // Those who wait in the operating system are served in turn, where one that tries
-        // now and then could starve. That wait has no end, so it is another thread's,
-        // which lets the lock go if it comes too late.
-        let (locked, waiting) = mpsc::sync_channel(0);
+        let new = Waiter::start(file)?;
+        match new.wait_until(deadline).flatten() {
+            Some(file) => file.map_err(cannot_lock),
+            None => {
+                *waiter = Some(new);
+                Err(held_too_long())
+            }
+        }
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        // Closing it unlocks.
+        self.file = None;
+        *locked(&self.of.taken) = false;
+        self.of.freed.notify_one();
+    }
+}
+
+/// A thread that waits for the lock in the operating system, where those who wait are served
+/// in turn; one that tries now and then could starve. That wait has no end, so it has a
+/// thread of its own, at most one a store, which lets the lock go if nobody wants it then.
+#[derive(Debug)]
+struct Waiter {
+    state: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Wanted,
+    Unwanted,
+    Got(io::Result<File>),
+    Over,
+}
+
+impl Waiter {
+    fn start(file: File) -> Result<Arc<Self>> {
+        let waiter = Arc::new(Self {
+            state: Mutex::new(Waiting::Wanted),
+            changed: Condvar::new(),
+        });
+        let of_thread = Arc::clone(&waiter);
         std::thread::Builder::new()
             .name("polystore-lock".to_owned())
             .spawn(move || {
-                let outcome = file.lock().map(|()| file);
-                let _ = locked.send(outcome);
+                let got = file.lock().map(|()| file);
+                let mut state = locked(&of_thread.state);
+                *state = match *state {
+                    Waiting::Wanted => Waiting::Got(got),
+                    _ => Waiting::Over,
+                };
+                of_thread.changed.notify_all();
             })
             .map_err(|error| Error::from_io("start a thread that waits for the lock", error))?;
-        match waiting.recv_timeout(timeout) {
-            Ok(Ok(file)) => Ok(Self(file)),
-            Ok(Err(error)) => Err(cannot_lock(error)),
-            Err(_) => Err(Error::new(
-                ErrorKind::Timeout,
-                format!("another process has held the lock for {timeout:?}"),
-            )),
+        Ok(waiter)
+    }
+
+    /// The lock, or `Some(None)` if it is not there by then, or `None` if it came and went
+    /// while nobody wanted it.
+    #[expect(clippy::option_option, reason = "each is explained above")]
+    fn wait_until(&self, deadline: Instant) -> Option<Option<io::Result<File>>> {
+        let mut state = locked(&self.state);
+        loop {
+            match std::mem::replace(&mut *state, Waiting::Over) {
+                Waiting::Got(got) => return Some(Some(got)),
+                Waiting::Over => return None,
+                Waiting::Wanted | Waiting::Unwanted => {}
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                *state = Waiting::Unwanted;
+                return Some(None);
+            }
+            *state = Waiting::Wanted;
+            let woken = self.changed.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while one is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open_lock_file(path: &Path) -> Result<File> {
+    let failed = |error| Error::from_io("open the lock file", error);
+    // To open a pipe would wait for its other end.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            "what has the name of the lock file is not a file",
+        ));
+    }
+    let mut options = OpenOptions::new();
+    match options.create(true).truncate(false).write(true).open(path) {
+        Err(error) if error.kind() == Io::PermissionDenied => {
+            // Another user's: to lock it, reading is enough.
+            File::open(path).map_err(failed)
+        }
+        opened => opened.map_err(failed),
+    }
+}
+
+/// Whether `file` is the one that is found at `path`.
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let (Ok(ours), Ok(theirs)) = (file.metadata(), fs::metadata(path)) else {
+            return false;
+        };
+        (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino())
+    }
+    #[cfg(not(unix))]
+    {
+        // A file that is open cannot be removed.
+        let _ = (file, path);
+        true
     }
 }
 
 fn cannot_lock(error: io::Error) -> Error {
     Error::from_io("lock the store against other processes", error)
+}
+
+fn held_too_long() -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        "others have held the store's lock for all of the timeout",
+    )
 }
 
 /// A file's content on its way to its name.
@@ -78,18 +269,26 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Writes `content` to a temporary file in `folder`, and to the disk if `durability`
-    /// asks for it. It carries a lock, so that [`remove_leftovers`] tells it from those
+    /// asks for it. It gets the mode and, if allowed, the owner of `old`, the file whose place
+    /// it will take. It carries a lock, so that [`remove_leftovers`] tells it from those
     /// of processes that died.
-    pub(crate) fn write(folder: &Path, content: &[u8], durability: Durability) -> Result<Self> {
+    pub(crate) fn write(
+        folder: &Path,
+        content: &[u8],
+        durability: Durability,
+        old: Option<&Metadata>,
+    ) -> Result<Self> {
         let failed = |error| Error::from_io("write a temporary file beside the data", error);
         for _ in 0..TRIES {
             let path = folder.join(format!(".{}{TEMPORARY}", random::key()?));
             let mut options = OpenOptions::new();
-            let file = options
-                .write(true)
-                .create_new(true)
-                .open(&path)
-                .map_err(failed)?;
+            options.write(true).create_new(true);
+            #[cfg(unix)]
+            if old.is_some() {
+                // Until it has the old one's mode, it is nobody else's to read.
+                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            }
+            let file = options.open(&path).map_err(failed)?;
             let draft = Self {
                 file,
                 path,
@@ -100,6 +299,9 @@ impl Draft {
                 continue;
             }
             (&draft.file).write_all(content).map_err(failed)?;
+            if let Some(old) = old {
+                draft.inherit(old)?;
+            }
             if durability == Durability::Full {
                 draft.file.sync_data().map_err(failed)?;
             }
@@ -111,8 +313,7 @@ impl Draft {
         ))
     }
 
-    /// Gives the file the mode and, if allowed, the owner of `old`.
-    pub(crate) fn inherit(&self, old: &Metadata) -> Result<()> {
+    fn inherit(&self, old: &Metadata) -> Result<()> {
         #[cfg(unix)]
         {
             use std::os::unix::fs::{MetadataExt, fchown};
@@ -133,6 +334,10 @@ impl Draft {
                 Ok(true)
             }
             Err(error) if error.kind() == Io::NotFound && !self.path.exists() => Ok(false),
+            Err(_) if target.is_dir() => Err(Error::new(
+                ErrorKind::Corrupt,
+                "where the file belongs there is a folder: something else put it there",
+            )),
             Err(error) => Err(Error::from_io("put the new content in place", error)),
         }
     }
@@ -156,6 +361,23 @@ impl Drop for Draft {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Makes `folder` and those around it, and has the disk keep them.
+pub(crate) fn create_folders(folder: &Path, durability: Durability) -> Result<()> {
+    let missing: Vec<&Path> = folder
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder).map_err(|error| Error::from_io("make the folder", error))?;
+    let parents = missing.iter().filter_map(|made| made.parent());
+    for parent in parents {
+        sync_folder(parent, durability)?;
+    }
+    Ok(())
 }
 
 /// Has the disk keep the names in `folder`.
@@ -259,10 +481,8 @@ impl Stamp {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::time::Instant;
-
     use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     fn in_folder(test: impl FnOnce(&Path)) {
         let folder = std::env::temp_dir().join(format!("polystore-{}", random::key().unwrap()));
@@ -274,25 +494,33 @@ mod tests {
     #[test]
     fn a_lock_is_for_one_at_a_time_and_waiting_for_it_ends() {
         in_folder(|folder| {
-            let path = folder.join("lock");
-            let held = Lock::take(&path, Duration::ZERO).unwrap();
-            let begun = Instant::now();
-            let error = Lock::take(&path, Duration::from_millis(50)).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Timeout);
-            assert!(begun.elapsed() >= Duration::from_millis(50));
+            let in_time = || Instant::now() + Duration::from_secs(60);
+            let (ours, theirs) = (
+                LockFile::new(folder.join("lock")),
+                LockFile::new(folder.join("lock")),
+            );
+            let held = theirs.take(Instant::now()).unwrap();
+            for _ in 0..3 {
+                let begun = Instant::now();
+                let deadline = begun + Duration::from_millis(50);
+                let error = ours.take(deadline).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Timeout);
+                assert!(begun.elapsed() >= Duration::from_millis(50));
+            }
             drop(held);
-            Lock::take(&path, Duration::from_secs(60)).unwrap();
+            drop(ours.take(in_time()).unwrap());
+            // What came too late was let go.
+            drop(theirs.take(in_time()).unwrap());
 
             let (inside, most) = (AtomicU32::new(0), AtomicU32::new(0));
             std::thread::scope(|scope| {
-                for _ in 0..8 {
-                    scope.spawn(|| {
+                for lock_file in [&ours, &theirs].repeat(4) {
+                    let (inside, most) = (&inside, &most);
+                    scope.spawn(move || {
                         for _ in 0..20 {
-                            let lock = Lock::take(&path, Duration::from_secs(60)).unwrap();
-                            most.fetch_max(
-                                inside.fetch_add(1, Ordering::SeqCst) + 1,
-                                Ordering::SeqCst,
-                            );
+                            let lock = lock_file.take(in_time()).unwrap();
+                            let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
+                            most.fetch_max(now, Ordering::SeqCst);
                             inside.fetch_sub(1, Ordering::SeqCst);
                             drop(lock);
                         }
@@ -310,13 +538,13 @@ mod tests {
             let foreign = folder.join("notes.tmp");
             fs::write(&leftover, "half a val").unwrap();
             fs::write(&foreign, "not ours").unwrap();
-            let mut draft = Draft::write(folder, b"new", Durability::Full).unwrap();
+            let mut draft = Draft::write(folder, b"new", Durability::Full, None).unwrap();
             remove_leftovers(folder);
             assert!(!leftover.exists() && foreign.exists());
             assert!(draft.rename(&folder.join("target")).unwrap());
             assert_eq!(fs::read(folder.join("target")).unwrap(), b"new");
 
-            drop(Draft::write(folder, b"dropped", Durability::Normal).unwrap());
+            drop(Draft::write(folder, b"dropped", Durability::Normal, None).unwrap());
             assert_eq!(fs::read_dir(folder).unwrap().count(), 2);
         });
     }

@@ -1,11 +1,11 @@
 //! What a store keeps under a key: JSON text and an instant.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -23,12 +23,7 @@ impl Timestamp {
     /// The millisecond that the clock of this machine is in.
     #[must_use]
     pub fn now() -> Self {
-        let now = SystemTime::now();
-        let millis = match now.duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-            Err(_) => 0,
-        };
-        Self(millis)
+        Self(i64::try_from(since_1970().as_millis()).unwrap_or(i64::MAX))
     }
 
     /// The instant `millis` milliseconds after 1970 began.
@@ -55,21 +50,36 @@ impl Timestamp {
         self.0
     }
 
-    /// The first whole millisecond at or after `time`, unless it is past [`Timestamp::MAX`].
-    #[must_use]
-    pub fn from_system_time(time: SystemTime) -> Option<Self> {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let millis = since.as_nanos().div_ceil(1_000_000);
-        let at = Self(i64::try_from(millis).ok()?);
+    /// The first whole millisecond at or after `duration` from now, unless it is past
+    /// [`Timestamp::MAX`].
+    pub(crate) fn after(duration: Duration) -> Option<Self> {
+        let nanos = since_1970().checked_add(duration)?.as_nanos();
+        let at = Self(i64::try_from(nanos.div_ceil(1_000_000)).ok()?);
         (at <= Self::MAX).then_some(at)
     }
 
     /// The time from now until this instant, or zero if it has passed.
+    ///
+    /// In whole milliseconds, rounded down, so that it is never more than what was asked
+    /// for when the instant was rounded up; the last fraction of one is exact.
     #[must_use]
     pub fn duration_from_now(self) -> Duration {
-        let millis = self.0.saturating_sub(Self::now().0);
-        Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+        let at = Duration::from_millis(u64::try_from(self.0).unwrap_or_default());
+        let left = at.saturating_sub(since_1970());
+        match u64::try_from(left.as_millis()) {
+            Ok(0) => left,
+            Ok(millis) => Duration::from_millis(millis),
+            Err(_) => Duration::MAX,
+        }
     }
+}
+
+/// The clock of this machine: the only place that asks it for the date.
+fn since_1970() -> Duration {
+    // A clock set before 1970 makes everything live.
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// When an entry expires.
@@ -117,13 +127,13 @@ impl Expiry {
 /// use polystore_kv::{Entry, Expiry};
 ///
 /// let entry = Entry::new(&[1, 2, 3], Expiry::Never)?;
-/// assert_eq!(entry.to_envelope(), br#"{"expires":null,"value":[1,2,3]}"#);
+/// assert_eq!(entry.to_envelope(), r#"{"expires":null,"value":[1,2,3]}"#);
 /// assert_eq!(Entry::from_envelope(entry.to_envelope())?, entry);
 /// # Ok::<(), polystore_kv::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
-    json: Bytes,
+    json: Arc<str>,
     expiry: Expiry,
 }
 
@@ -142,80 +152,98 @@ impl Entry {
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] if it is not one JSON value.
-    pub fn from_json(json: impl Into<Bytes>, expiry: Expiry) -> Result<Self> {
+    pub fn from_json(json: impl Into<Arc<str>>, expiry: Expiry) -> Result<Self> {
         let json = json.into();
-        json::check(&json)?;
+        let value = json::value_in(json.as_bytes())?;
+        let json = if value.len() == json.len() {
+            json
+        } else {
+            Arc::from(value)
+        };
         Ok(Self { json, expiry })
     }
 
     /// An entry as a backend found it. The text is looked at when it is decoded, once.
     #[must_use]
-    pub fn from_stored(json: impl Into<Bytes>, expiry: Expiry) -> Self {
+    pub fn from_stored(json: impl Into<Arc<str>>, expiry: Expiry) -> Self {
         let json = json.into();
         Self { json, expiry }
+    }
+
+    /// As [`from_stored`](Self::from_stored), of bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`] if they are not UTF-8.
+    pub fn from_stored_bytes(json: &[u8], expiry: Expiry) -> Result<Self> {
+        match std::str::from_utf8(json) {
+            Ok(json) => Ok(Self::from_stored(json, expiry)),
+            Err(_) => Err(Error::new(
+                ErrorKind::Corrupt,
+                "what is stored is not UTF-8, so it is not JSON",
+            )),
+        }
     }
 
     /// An entry whose value was not asked for ([`Scan::values`](crate::Scan::values)).
     #[must_use]
     pub fn without_value(expiry: Expiry) -> Self {
-        Self::from_stored(Bytes::from_static(b"null"), expiry)
+        Self::from_stored("null", expiry)
     }
 
     /// An entry from the wrapper `{"expires": milliseconds or null, "value": …}` of the
-    /// npm package, whose value it shares and does not copy.
+    /// npm package. The value is not decoded.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] if it is anything else.
-    pub fn from_envelope(text: impl Into<Bytes>) -> Result<Self> {
-        let text = text.into();
-        let envelope: Envelope<'_> = serde_json::from_slice(&text).map_err(|error| {
-            if error.is_data() {
-                not_an_envelope()
-            } else {
-                json::not_json(&error)
-            }
-        })?;
-        let expiry = match envelope.expires.get() {
+    pub fn from_envelope(text: impl AsRef<[u8]>) -> Result<Self> {
+        let Envelope { expires, value } =
+            serde_json::from_slice(text.as_ref()).map_err(|error| {
+                if error.is_data() {
+                    not_an_envelope()
+                } else {
+                    json::not_json(&error)
+                }
+            })?;
+        let expiry = match expires.get() {
             "null" => Expiry::Never,
             number => match number.parse() {
                 Ok(millis) => Expiry::At(Timestamp::from_fractional_millis(millis)),
                 Err(_) => return Err(not_an_envelope()),
             },
         };
-        let json = text.slice_ref(envelope.value.get().as_bytes());
-        Ok(Self { json, expiry })
+        Ok(Self::from_stored(value.get(), expiry))
     }
 
     /// The wrapper `{"expires": milliseconds or null, "value": …}`. An expiry that was
     /// not read is written as never.
     #[must_use]
-    pub fn to_envelope(&self) -> Vec<u8> {
-        let mut text = Vec::with_capacity(self.json.len() + 40);
+    pub fn to_envelope(&self) -> String {
+        let mut text = String::with_capacity(self.json.len() + 40);
         self.write_envelope(&mut text);
         text
     }
 
     /// Appends the wrapper to `text`.
-    pub(crate) fn write_envelope(&self, text: &mut Vec<u8>) {
-        text.extend_from_slice(b"{\"expires\":");
+    pub(crate) fn write_envelope(&self, text: &mut String) {
+        text.push_str("{\"expires\":");
         match self.expiry.as_millis() {
-            Some(millis) => text.extend_from_slice(millis.to_string().as_bytes()),
-            None => text.extend_from_slice(b"null"),
+            Some(millis) => text.push_str(&millis.to_string()),
+            None => text.push_str("null"),
         }
-        text.extend_from_slice(b",\"value\":");
-        text.extend_from_slice(&self.json);
-        text.push(b'}');
+        text.push_str(",\"value\":");
+        text.push_str(&self.json);
+        text.push('}');
     }
 
     /// The JSON text.
     #[must_use]
-    pub fn json(&self) -> &Bytes {
+    pub fn json(&self) -> &str {
         &self.json
     }
 
     /// The JSON text, taken out.
     #[must_use]
-    pub fn into_json(self) -> Bytes {
+    pub fn into_json(self) -> Arc<str> {
         self.json
     }
 
@@ -248,12 +276,12 @@ impl Entry {
     /// Whether the value is `null`, which no store keeps: writing it deletes.
     #[must_use]
     pub fn is_null(&self) -> bool {
-        &self.json[..] == b"null"
+        &*self.json == "null"
     }
 
     /// Fails unless the text is JSON.
     pub(crate) fn check(&self) -> Result<()> {
-        json::check(&self.json)
+        json::value_in(self.json.as_bytes()).map(drop)
     }
 }
 
@@ -267,12 +295,47 @@ impl fmt::Debug for Entry {
     }
 }
 
-#[derive(Deserialize)]
+/// Not derived: serde would take an array for it too.
 struct Envelope<'a> {
-    #[serde(borrow)]
     expires: &'a RawValue,
-    #[serde(borrow)]
     value: &'a RawValue,
+}
+
+impl<'de> Deserialize<'de> for Envelope<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Envelope<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of expires and value")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut expires, mut value) = (None, None);
+                while let Some(key) = map.next_key::<Key>()? {
+                    match key {
+                        Key::Expires => expires = Some(map.next_value()?),
+                        Key::Value => value = Some(map.next_value()?),
+                        Key::Other => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                let missing = serde::de::Error::missing_field;
+                Ok(Envelope {
+                    expires: expires.ok_or_else(|| missing("expires"))?,
+                    value: value.ok_or_else(|| missing("value"))?,
+                })
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Key {
+    Expires,
+    Value,
+    #[serde(other)]
+    Other,
 }
 
 fn not_an_envelope() -> Error {
@@ -308,7 +371,7 @@ mod tests {
         ] {
             let entry = Entry::from_envelope(text).unwrap();
             assert_eq!(entry.expiry(), expiry);
-            assert_eq!(&entry.json()[..], value.as_bytes());
+            assert_eq!(entry.json(), value);
             assert_eq!(Entry::from_envelope(entry.to_envelope()).unwrap(), entry);
         }
     }
@@ -328,6 +391,7 @@ mod tests {
             r#"{"expires":true,"value":1}"#,
             r#"{"expires":null,"value":1}}"#,
             r#"{"expires":null,"value":}"#,
+            "[null,5]",
         ] {
             let error = Entry::from_envelope(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{text}");
@@ -348,7 +412,11 @@ mod tests {
         let at = Timestamp::from_millis(1000);
         assert!(!Expiry::At(at).is_over_at(Timestamp::from_millis(999)));
         assert!(Expiry::At(at).is_over_at(at));
-        let time = UNIX_EPOCH + Duration::from_nanos(999_000_001);
-        assert_eq!(Timestamp::from_system_time(time), Some(at));
+        for millis in [1, 250, 3_600_000] {
+            let duration = Duration::from_millis(millis);
+            let left = Timestamp::after(duration).unwrap().duration_from_now();
+            assert!(left <= duration, "{left:?}");
+        }
+        assert_eq!(Timestamp::after(Duration::MAX), None);
     }
 }

@@ -96,7 +96,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: Cow<'static, str>,
-    backend: Option<&'static str>,
+    backend: Option<Cow<'static, str>>,
     operation: Option<&'static str>,
     key: Option<Box<str>>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -153,7 +153,10 @@ impl Error {
             _ => ErrorKind::Unreachable,
         };
         Self::new(kind, format!("could not {what}"))
-            .retryable(matches!(error.kind(), Io::Interrupted | Io::TimedOut))
+            .retryable(matches!(
+                error.kind(),
+                Io::Interrupted | Io::TimedOut | Io::WouldBlock
+            ))
             .with_source(error)
     }
 
@@ -205,10 +208,19 @@ impl Error {
         self.edit(|inner| inner.maybe_applied = true)
     }
 
+    /// The same error of a write of many: some of them may have been applied, unless the
+    /// store could not even begin.
+    pub(crate) fn of_many(self) -> Self {
+        match self.kind() {
+            ErrorKind::Closed | ErrorKind::Unsupported => self,
+            _ => self.with_maybe_applied(),
+        }
+    }
+
     /// Fills in what an inner layer left open.
     pub(crate) fn at(
         self,
-        backend: &'static str,
+        backend: Cow<'static, str>,
         operation: &'static str,
         key: Option<&str>,
     ) -> Self {
@@ -268,7 +280,7 @@ impl Error {
     /// The [kind](crate::Store::kind) of the store, such as `"sqlite"`.
     #[must_use]
     pub fn backend(&self) -> Option<&str> {
-        self.0.backend
+        self.0.backend.as_deref()
     }
 
     /// The method that failed, such as `"get"`.
@@ -296,7 +308,7 @@ const SHOWN_KEY_CHARS: usize = 80;
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
-        if let Some(backend) = inner.backend {
+        if let Some(backend) = &inner.backend {
             write!(f, "{backend}: ")?;
         }
         if let Some(operation) = inner.operation {
@@ -381,8 +393,8 @@ mod tests {
     #[test]
     fn display_is_one_line_and_debug_a_report() {
         let error = Error::from_io("open the file", io::Error::other("disk on fire"))
-            .at("file", "get", Some("a\nb"))
-            .at("other", "other", Some("other"));
+            .at("file".into(), "get", Some("a\nb"))
+            .at("other".into(), "other", Some("other"));
         assert_eq!(
             error.to_string(),
             r#"file: get "a\nb": could not open the file"#
@@ -391,7 +403,7 @@ mod tests {
             format!("{error:?}"),
             "file: get \"a\\nb\": could not open the file (Unreachable)\n  caused by: disk on fire"
         );
-        let long = Error::closed().at("file", "get", Some(&"é".repeat(1000)));
+        let long = Error::closed().at("file".into(), "get", Some(&"é".repeat(1000)));
         assert!(long.to_string().len() < 250);
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::entry::{Expiry, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
@@ -55,6 +55,11 @@ impl Expires {
         self.0
     }
 
+    /// Whether it is not in the future.
+    pub(crate) fn is_over(self) -> bool {
+        self.0.is_some_and(|duration| duration.is_zero())
+    }
+
     /// The instant that this long from now is, or `None` when it is over already.
     ///
     /// # Errors
@@ -63,17 +68,14 @@ impl Expires {
         let Some(duration) = self.0 else {
             return Ok(Some(Expiry::Never));
         };
-        if duration.is_zero() {
+        if self.is_over() {
             return Ok(None);
         }
-        SystemTime::now()
-            .checked_add(duration)
-            .and_then(Timestamp::from_system_time)
-            .map(|at| Some(Expiry::At(at)))
-            .ok_or_else(too_far)
+        let at = Timestamp::after(duration).ok_or_else(too_far)?;
+        Ok(Some(Expiry::At(at)))
     }
 
-    /// What is left of `expiry`: zero when nothing is.
+    /// What is left of `expiry`, if it was read: zero when nothing is.
     pub(crate) fn left_of(expiry: Expiry) -> Option<Self> {
         match expiry {
             Expiry::Never => Some(Self::NEVER),
@@ -113,15 +115,33 @@ impl From<Duration> for Expires {
     }
 }
 
+impl From<u8> for Expires {
+    fn from(seconds: u8) -> Self {
+        Self::from(u64::from(seconds))
+    }
+}
+
+impl From<u16> for Expires {
+    fn from(seconds: u16) -> Self {
+        Self::from(u64::from(seconds))
+    }
+}
+
 impl From<u32> for Expires {
     fn from(seconds: u32) -> Self {
-        Self(Some(Duration::from_secs(seconds.into())))
+        Self::from(u64::from(seconds))
     }
 }
 
 impl From<u64> for Expires {
     fn from(seconds: u64) -> Self {
         Self(Some(Duration::from_secs(seconds)))
+    }
+}
+
+impl From<usize> for Expires {
+    fn from(seconds: usize) -> Self {
+        Self::from(seconds as u64)
     }
 }
 

@@ -106,6 +106,12 @@ impl<W: Work> Crew<W> {
         queue.jobs.is_empty() && queue.idle == queue.threads
     }
 
+    /// Waits until what has arrived is done, and lets the threads go.
+    pub(crate) async fn close(&self) {
+        self.finish().await;
+        self.0.leave_alone();
+    }
+
     /// Waits until what has arrived is done.
     pub(crate) async fn finish(&self) {
         let receiver = {
@@ -123,8 +129,7 @@ impl<W: Work> Crew<W> {
 
 impl<W: Work> Drop for Crew<W> {
     fn drop(&mut self) {
-        self.0.queue().left_alone = true;
-        self.0.arrived.notify_all();
+        self.0.leave_alone();
     }
 }
 
@@ -138,6 +143,12 @@ impl<W: Work> Shared<W> {
     fn queue(&self) -> MutexGuard<'_, Queue<W::Job>> {
         // Nothing panics while it is held.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The threads end with the last job.
+    fn leave_alone(&self) {
+        self.queue().left_alone = true;
+        self.arrived.notify_all();
     }
 
     fn start_thread(self: &Arc<Self>) {

@@ -4,55 +4,84 @@
 //! writes structures deeper than it reads. Both are refused when writing.
 
 use std::any::type_name;
+use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde::ser;
 use serde_json::error::Category;
 use serde_json::ser::Formatter;
+use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// The nesting that `serde_json` reads back: one level more is an error there.
 pub(crate) const MAX_DEPTH: usize = 127;
 
+/// A buffer that grew larger than this is not kept.
+const KEPT_BUFFER: usize = 64 * 1024;
+
+thread_local! {
+    /// Encoding needs room that it does not know beforehand; the text then gets exactly its own.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// The JSON text of `value`.
 ///
 /// # Errors
 /// [`ErrorKind::Encode`] for NaN and infinities, for a map whose keys have no text
 /// form, for nesting beyond [`MAX_DEPTH`], and when the type's own `Serialize` fails.
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Bytes> {
-    let mut text = Vec::with_capacity(128);
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Arc<str>> {
+    let mut buffer = BUFFER.take();
+    buffer.clear();
+    let text = encode_into(&mut buffer, value).map(Arc::from);
+    if buffer.capacity() <= KEPT_BUFFER {
+        BUFFER.set(buffer);
+    }
+    text
+}
+
+fn encode_into<'b, T: Serialize + ?Sized>(buffer: &'b mut Vec<u8>, value: &T) -> Result<&'b str> {
     let formatter = Shallow { depth: 0 };
-    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *buffer, formatter);
     value
         .serialize(&mut serializer)
         .map_err(|error| encode_error::<T>(&error))?;
     // Only a text with a `null` in it can have lost a number that JSON does not have.
-    if contains_null(&text) && value.serialize(FiniteOnly).is_err() {
+    if contains_null(buffer)
+        && let Err(NotFinite::Number) = value.serialize(FiniteOnly)
+    {
         return Err(Error::new(
             ErrorKind::Encode,
             "NaN and infinities have no JSON form: store them as text or leave them out",
         ));
     }
-    Ok(Bytes::from(text))
+    std::str::from_utf8(buffer).map_err(|_| {
+        Error::new(
+            ErrorKind::Encode,
+            format!("{} wrote JSON that is not UTF-8", type_name::<T>()),
+        )
+    })
 }
 
 /// The value that `text` stands for.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] if it is not JSON, [`ErrorKind::Decode`] if it is not a `T`.
-pub(crate) fn decode<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
-    serde_json::from_slice(text).map_err(|error| decode_error::<T>(&error))
+pub(crate) fn decode<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| decode_error::<T>(text, &error))
 }
 
-/// Whether `text` is one JSON value.
-pub(crate) fn check(text: &[u8]) -> Result<()> {
-    serde_json::from_slice::<&serde_json::value::RawValue>(text)
-        .map(drop)
+/// The one JSON value in `text`, without the white space around it.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] if there is anything else.
+pub(crate) fn value_in(text: &[u8]) -> Result<&str> {
+    serde_json::from_slice::<&RawValue>(text)
+        .map(RawValue::get)
         .map_err(|error| not_json(&error))
 }
 
@@ -72,11 +101,13 @@ fn encode_error<T: ?Sized>(error: &serde_json::Error) -> Error {
     }
 }
 
-fn decode_error<T>(error: &serde_json::Error) -> Error {
-    match error.classify() {
-        Category::Data => {}
-        Category::Syntax if error.to_string().starts_with("recursion limit") => {}
-        _ => return not_json(error),
+fn decode_error<T>(text: &str, error: &serde_json::Error) -> Error {
+    // What Rust's types cannot take (a lone surrogate, 1e999, deep nesting) serde_json
+    // calls wrong syntax, though it is JSON.
+    if error.classify() != Category::Data
+        && let Err(not_json) = value_in(text.as_bytes())
+    {
+        return not_json;
     }
     let mut message = format!("the stored value is not a {}", type_name::<T>());
     let (line, column) = (error.line(), error.column());
@@ -101,27 +132,32 @@ pub(crate) fn not_json(error: &serde_json::Error) -> Error {
     )
 }
 
+/// The JSON string of `text`.
+pub(crate) fn string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
 /// The JSON string of a text in WTF-8: UTF-8 with lone surrogates, as JavaScript has
 /// them (Simon Sapin, "The WTF-8 encoding").
 pub(crate) fn string_of_wtf8(mut text: &[u8]) -> String {
-    let mut string = String::from('"');
+    let mut json = String::from('"');
     while !text.is_empty() {
         let valid = match std::str::from_utf8(text) {
             Ok(valid) => valid,
             Err(error) => std::str::from_utf8(&text[..error.valid_up_to()]).unwrap_or_default(),
         };
-        let quoted = serde_json::Value::from(valid).to_string();
-        string.push_str(&quoted[1..quoted.len() - 1]);
+        let quoted = string(valid);
+        json.push_str(&quoted[1..quoted.len() - 1]);
         text = &text[valid.len()..];
         if let [first, second, third, ..] = *text {
             let bits = |byte: u8, mask: u8| u32::from(byte & mask);
             let code = bits(first, 0x0f) << 12 | bits(second, 0x3f) << 6 | bits(third, 0x3f);
-            string.push_str(&format!("\\u{code:04x}"));
+            json.push_str(&format!("\\u{code:04x}"));
         }
         text = text.get(3..).unwrap_or_default();
     }
-    string.push('"');
-    string
+    json.push('"');
+    json
 }
 
 /// Compact JSON that counts how deep it is.
@@ -161,6 +197,27 @@ impl Formatter for Shallow {
         self.depth -= 1;
         writer.write_all(b"}")
     }
+
+    fn write_raw_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let outside = self.depth;
+        let mut in_string = false;
+        let mut bytes = fragment.bytes();
+        while let Some(byte) = bytes.next() {
+            match byte {
+                b'"' => in_string = !in_string,
+                b'\\' => drop(bytes.next()),
+                b'[' | b'{' if !in_string => self.enter()?,
+                b']' | b'}' if !in_string => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        self.depth = outside;
+        writer.write_all(fragment.as_bytes())
+    }
 }
 
 /// A serializer that writes nothing and fails at the first number JSON does not have.
@@ -168,7 +225,11 @@ impl Formatter for Shallow {
 struct FiniteOnly;
 
 #[derive(Debug)]
-struct NotFinite;
+enum NotFinite {
+    Number,
+    /// The type's own `Serialize` failed, which it did not do the first time.
+    Other,
+}
 
 impl fmt::Display for NotFinite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -180,7 +241,7 @@ impl std::error::Error for NotFinite {}
 
 impl ser::Error for NotFinite {
     fn custom<T: fmt::Display>(_: T) -> Self {
-        Self
+        Self::Other
     }
 }
 
@@ -204,7 +265,7 @@ impl ser::Serializer for FiniteOnly {
         if number.is_finite() {
             Ok(())
         } else {
-            Err(NotFinite)
+            Err(NotFinite::Number)
         }
     }
 
@@ -432,8 +493,8 @@ mod tests {
         }
         // A null of its own, or the word, is no such number.
         assert_eq!(
-            &encode(&json!([null, "null", 1.5])).unwrap()[..],
-            br#"[null,"null",1.5]"#
+            &*encode(&json!([null, "null", 1.5])).unwrap(),
+            r#"[null,"null",1.5]"#
         );
     }
 
@@ -441,8 +502,8 @@ mod tests {
     fn maps_need_keys_with_a_text_form() {
         assert_eq!(kind(&HashMap::from([((1, 2), 3)])), ErrorKind::Encode);
         assert_eq!(
-            &encode(&BTreeMap::from([(1, true)])).unwrap()[..],
-            br#"{"1":true}"#
+            &*encode(&BTreeMap::from([(1, true)])).unwrap(),
+            r#"{"1":true}"#
         );
     }
 
@@ -454,6 +515,10 @@ mod tests {
         let deepest = encode(&nested(MAX_DEPTH)).unwrap();
         assert_eq!(decode::<Value>(&deepest).unwrap(), nested(MAX_DEPTH));
         assert_eq!(kind(&nested(MAX_DEPTH + 1)), ErrorKind::Encode);
+        let raw = |text: String| RawValue::from_string(text).unwrap();
+        assert!(encode(&raw(deepest.to_string())).is_ok());
+        assert_eq!(kind(&[raw(deepest.to_string())]), ErrorKind::Encode);
+        assert!(encode(&raw(r#""[[[\\\"[[[""#.repeat(1))).is_ok());
     }
 
     #[test]
@@ -464,11 +529,11 @@ mod tests {
             name: u64,
         }
         for text in [r#"{"name":"hunter2"}"#, r#""hunter2""#, r#"["hunter2"]"#] {
-            let error = decode::<User>(text.as_bytes()).unwrap_err();
+            let error = decode::<User>(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Decode);
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }
-        let error = decode::<User>(b"{}").unwrap_err();
+        let error = decode::<User>("{}").unwrap_err();
         assert!(
             error.to_string().ends_with("(field `name` is missing)"),
             "{error}"
@@ -484,17 +549,29 @@ mod tests {
     }
 
     #[test]
+    fn json_that_no_type_can_take_is_not_corrupt() {
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        for text in [r#""\ud800""#, "1e999", &deep] {
+            assert_eq!(
+                decode::<Value>(text).unwrap_err().kind(),
+                ErrorKind::Decode,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
     fn text_that_is_not_json_is_corrupt() {
         for text in ["", "{", "hunter2", "[1,]", "1 2"] {
             assert_eq!(
-                decode::<Value>(text.as_bytes()).unwrap_err().kind(),
+                decode::<Value>(text).unwrap_err().kind(),
                 ErrorKind::Corrupt
             );
             assert_eq!(
-                check(text.as_bytes()).unwrap_err().kind(),
+                value_in(text.as_bytes()).unwrap_err().kind(),
                 ErrorKind::Corrupt
             );
         }
-        assert_eq!(check(b"\xff").unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(value_in(b"\xff").unwrap_err().kind(), ErrorKind::Corrupt);
     }
 }

@@ -3,16 +3,17 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::{BoxFuture, WeakShared};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use crate::backend::{Backend, Info, Scan};
 use crate::entry::{Entry, Expiry};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -27,7 +28,7 @@ impl fmt::Debug for LazyStore {
 }
 
 type Connected = Result<Arc<dyn Backend>>;
-type Attempt = Shared<BoxFuture<'static, Connected>>;
+type WeakAttempt = WeakShared<BoxFuture<'static, Connected>>;
 
 /// Connects once, when something is first asked of it. Those who wait share the
 /// attempt; after one that failed the next caller begins another.
@@ -38,7 +39,9 @@ struct Inner {
     kind: &'static str,
     open: Box<dyn Fn() -> BoxFuture<'static, Connected> + Send + Sync>,
     connected: OnceLock<Arc<dyn Backend>>,
-    attempt: Mutex<Option<Attempt>>,
+    /// Weak: an attempt that nobody waits for any more ends there and then, with the
+    /// runtime that it was begun on.
+    attempt: Mutex<Option<WeakAttempt>>,
 }
 
 impl Lazy {
@@ -61,31 +64,54 @@ impl Lazy {
         }
         let attempt = {
             let mut current = self.attempt();
-            current
-                .get_or_insert_with(|| (self.0.open)().shared())
-                .clone()
+            // One may have ended since we looked.
+            if let Some(backend) = self.0.connected.get() {
+                return Ok(backend);
+            }
+            match current.as_ref().and_then(WeakShared::upgrade) {
+                Some(attempt) => attempt,
+                None => {
+                    let attempt = Arc::clone(&self.0).open().boxed().shared();
+                    *current = attempt.downgrade();
+                    attempt
+                }
+            }
         };
         let outcome = attempt.clone().await;
         {
-            // Whoever is first to see the end of an attempt makes room for the next.
             let mut current = self.attempt();
-            if current.as_ref().is_some_and(|now| now.ptr_eq(&attempt)) {
-                *current = None;
-            }
             if let Ok(backend) = &outcome {
                 let _ = self.0.connected.set(Arc::clone(backend));
+            }
+            // Whoever is first to see the end of an attempt makes room for the next.
+            let now = current.as_ref().and_then(WeakShared::upgrade);
+            if now.is_some_and(|now| now.ptr_eq(&attempt)) {
+                *current = None;
             }
         }
         let backend = outcome?;
         Ok(self.0.connected.get_or_init(|| backend))
     }
 
-    fn attempt(&self) -> std::sync::MutexGuard<'_, Option<Attempt>> {
+    fn attempt(&self) -> MutexGuard<'_, Option<WeakAttempt>> {
         // Nothing panics while it is held.
         self.0
             .attempt
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// One attempt. A panic in it is the failure of those who wait, as any other.
+    async fn open(self: Arc<Self>) -> Connected {
+        let opening = AssertUnwindSafe(async { (self.open)().await });
+        opening.catch_unwind().await.unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::Unreachable,
+                "what makes the store's client panicked",
+            ))
+        })
     }
 }
 
@@ -154,7 +180,7 @@ impl Backend for Lazy {
     async fn close(&self) -> Result<()> {
         // What never connected has nothing to close, and what is connecting is
         // waited for.
-        let pending = self.attempt().clone();
+        let pending = self.attempt().as_ref().and_then(WeakShared::upgrade);
         if let Some(attempt) = pending {
             let _ = attempt.await;
         }

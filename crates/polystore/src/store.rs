@@ -323,6 +323,8 @@ impl Store {
             return Ok(None);
         };
         match Expires::left_of(entry.expiry()) {
+            // Its last moment passed meanwhile.
+            Some(left) if left.is_over() => Ok(None),
             Some(left) => Ok(Some(left)),
             None => Err(self.shared.explain("ttl", Some(&joined))(
                 Error::unsupported("say how long a value stays"),
@@ -400,6 +402,7 @@ impl Store {
             };
             let entries = get_many
                 .await
+                .and_then(|entries| one_for_each(&keys, entries))
                 .map_err(self.shared.explain("get_many", None))?;
             let mut found = BTreeMap::new();
             for (key, entry) in keys.iter().zip(entries) {
@@ -443,7 +446,8 @@ impl Store {
                 if keys.is_empty() {
                     return Ok(());
                 }
-                self.shared.backend.del_many(&keys).await
+                let deleted = self.shared.backend.del_many(&keys).await;
+                deleted.map_err(Error::of_many)
             };
             del_many
                 .await
@@ -534,7 +538,6 @@ impl Store {
     /// # Ok::<(), polystore_kv::Error>(())
     /// # }).unwrap();
     /// ```
-    #[must_use]
     pub fn stream<T: DeserializeOwned>(&self) -> Entries<T> {
         self.decoded("stream")
     }
@@ -546,7 +549,7 @@ impl Store {
     fn list(&self, operation: &'static str, mut scan: Scan) -> RawEntries {
         scan.prefix = self.join(&scan.prefix).into_owned();
         scan.after = scan.after.map(|after| self.join(&after).into_owned());
-        RawEntries::new(&self.shared, operation, self.prefix.len(), scan)
+        RawEntries::new(&self.shared, operation, Arc::clone(&self.prefix), scan)
     }
 
     /// The JSON text under `key` with its exact expiry.
@@ -599,7 +602,8 @@ impl Store {
     }
 
     /// The entries that `scan` asks for as JSON text, with their exact expiry: all of
-    /// them, or in pages. Keys are without the prefix, in `scan` too.
+    /// them, or in pages. Keys are without the prefix, in `scan` too. A page that is shorter
+    /// than its limit is the last one.
     ///
     /// ```
     /// # use polystore_kv::{kv, Scan};
@@ -608,11 +612,10 @@ impl Store {
     /// store.set_many([("a", 1), ("b", 2), ("c", 3)]).await?;
     /// let mut page = store.scan(Scan::new().after("a").limit(1));
     /// let (key, entry) = page.try_next().await?.expect("there is b");
-    /// assert_eq!((&key[..], &entry.json()[..]), ("b", &b"2"[..]));
+    /// assert_eq!((&key[..], entry.json()), ("b", "2"));
     /// # Ok::<(), polystore_kv::Error>(())
     /// # }).unwrap();
     /// ```
-    #[must_use]
     pub fn scan(&self, scan: Scan) -> RawEntries {
         self.list("scan", scan)
     }
@@ -624,7 +627,8 @@ impl Store {
     pub async fn clear(&self) -> Result<()> {
         let clear = async {
             self.shared.check_open()?;
-            self.shared.backend.clear(&self.prefix).await
+            let cleared = self.shared.backend.clear(&self.prefix).await;
+            cleared.map_err(Error::of_many)
         };
         clear.await.map_err(self.shared.explain("clear", None))
     }
@@ -639,14 +643,15 @@ impl Store {
     pub async fn prune(&self) -> Result<u64> {
         let prune = async {
             self.shared.check_open()?;
-            self.shared.backend.prune(&self.prefix).await
+            let pruned = self.shared.backend.prune(&self.prefix).await;
+            pruned.map_err(Error::of_many)
         };
         prune.await.map_err(self.shared.explain("prune", None))
     }
 
     /// The word for what keeps the data, as in its URL: `"sqlite"`.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> Cow<'static, str> {
         self.shared.backend.info().kind
     }
 
@@ -672,18 +677,27 @@ impl Store {
     /// # Errors
     /// Only [those of every method](Self#errors).
     pub async fn close(&self) -> Result<()> {
-        if self.shared.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
+        self.shared.closed.store(true, Ordering::Release);
         let closed = self.shared.backend.close().await;
         closed.map_err(self.shared.explain("close", None))
     }
 
-    /// What keeps the data, for wrappers.
+    /// What keeps the data, for wrappers. It knows nothing of the prefix, of the expiry, or
+    /// that this store was closed.
     #[must_use]
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.shared.backend
     }
+}
+
+fn one_for_each(keys: &[String], entries: Vec<Option<Entry>>) -> Result<Vec<Option<Entry>>> {
+    if entries.len() == keys.len() {
+        return Ok(entries);
+    }
+    Err(Error::new(
+        ErrorKind::Corrupt,
+        "the backend did not answer for each of the keys",
+    ))
 }
 
 /// The instant that a backend is to keep. What is over already gets the present one: it

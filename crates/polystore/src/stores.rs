@@ -9,9 +9,9 @@
 /// | `max_entries=1000` | at most so many entries |
 /// | `max_bytes=64MB` | at most so many bytes of keys and values, with about 200 bytes of overhead for each entry (units: `KB MB GB KiB MiB GiB`) |
 ///
-/// With a limit, a write that exceeds it evicts the entry that was written first and not
-/// been used since eviction last looked at it ("second chance"). An entry that alone is
-/// larger than `max_bytes` is a usage error.
+/// With a limit, a write that exceeds it evicts another entry: of those not read or overwritten
+/// since eviction last looked at them, the one written first ("second chance"). An entry
+/// that alone is larger than `max_bytes` is a usage error.
 ///
 /// Reads do not block each other. A listing of a prefix costs what it returns. Expired
 /// entries are removed by a thread that exists while any entry has an expiry.

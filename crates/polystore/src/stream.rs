@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::backend::Scan;
 use crate::entry::Entry;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::Shared;
 
 /// So many entries in a row, and the other tasks of the thread get their turn.
@@ -29,8 +29,11 @@ pub struct RawEntries {
     entries: BoxStream<'static, Result<(String, Entry)>>,
     shared: Arc<Shared>,
     operation: &'static str,
-    prefix_len: usize,
-    values: bool,
+    prefix: Arc<str>,
+    scan: Scan,
+    /// How many of the limit were left out, and the last key seen.
+    short: usize,
+    last: Option<String>,
     skipped: u64,
     in_a_row: u32,
     done: bool,
@@ -40,18 +43,20 @@ impl RawEntries {
     pub(crate) fn new(
         shared: &Arc<Shared>,
         operation: &'static str,
-        prefix_len: usize,
+        prefix: Arc<str>,
         scan: Scan,
     ) -> Self {
         Self {
-            values: scan.values,
             entries: match shared.check_open() {
-                Ok(()) => shared.backend.scan(scan),
+                Ok(()) => shared.backend.scan(scan.clone()),
                 Err(error) => Box::pin(futures_util::stream::iter([Err(error)])),
             },
             shared: Arc::clone(shared),
             operation,
-            prefix_len,
+            prefix,
+            scan,
+            short: 0,
+            last: None,
             skipped: 0,
             in_a_row: 0,
             done: false,
@@ -90,43 +95,70 @@ impl RawEntries {
                 return Poll::Pending;
             };
             match next {
-                Some(Ok((_, entry))) if entry.is_expired() => {}
-                // Somebody else may have stored a null; here it stands for no value.
-                Some(Ok((_, entry))) if self.values && entry.is_null() => {}
-                Some(Ok(found)) => return Poll::Ready(Some(Ok(found))),
-                Some(Err(error)) => {
-                    self.done = true;
-                    let explain = self.shared.explain(self.operation, None);
-                    return Poll::Ready(Some(Err(explain(error))));
+                Some(Ok((key, entry))) => {
+                    if !key.starts_with(&*self.prefix) {
+                        return self.fail(outside(&key));
+                    }
+                    if self.scan.limit.is_some() {
+                        self.last = Some(key.clone());
+                    }
+                    // Somebody else may have stored a null; here it stands for no value.
+                    if entry.is_expired() || self.scan.values && entry.is_null() {
+                        self.short += 1;
+                    } else {
+                        return Poll::Ready(Some(Ok((key, entry))));
+                    }
                 }
-                None => {
-                    self.done = true;
-                    self.report_skipped();
-                }
+                Some(Err(error)) => return self.fail(error),
+                None => self.end(),
             }
         }
     }
 
-    /// What is there under `key` is no value of this store: a listing goes on without it.
-    fn skip(&mut self, key: &str) {
+    fn fail<T>(&mut self, error: Error) -> Poll<Option<Result<T>>> {
+        self.done = true;
+        let explain = self.shared.explain(self.operation, None);
+        Poll::Ready(Some(Err(explain(error))))
+    }
+
+    /// The backend gave all that it was asked for. If some of a page was left out, the
+    /// page goes on behind it: only the last one may be short.
+    fn end(&mut self) {
+        let short = std::mem::take(&mut self.short);
+        if self.scan.limit.is_some() && short > 0 {
+            self.scan.after = self.last.take();
+            self.scan.limit = Some(short);
+            self.entries = self.shared.backend.scan(self.scan.clone());
+        } else {
+            self.done = true;
+            self.report_skipped();
+        }
+    }
+
+    /// What is there is no value of this store: a listing goes on without it.
+    fn skip(&mut self) {
         self.skipped += 1;
-        tracing::debug!(
-            backend = self.shared.backend.info().kind,
-            key,
-            "skipped: not JSON"
-        );
+        self.short += 1;
     }
 
     fn report_skipped(&self) {
         if self.skipped > 0 {
             tracing::warn!(
-                backend = self.shared.backend.info().kind,
+                backend = %self.shared.backend.info().kind,
                 operation = self.operation,
                 skipped = self.skipped,
                 "a listing left out entries that are not JSON"
             );
         }
     }
+}
+
+fn outside(key: &str) -> Error {
+    Error::new(
+        ErrorKind::Corrupt,
+        "the backend listed a key that does not begin with the prefix",
+    )
+    .with_key(key)
 }
 
 impl Stream for RawEntries {
@@ -141,11 +173,11 @@ impl Stream for RawEntries {
                 Ok(found) => found,
                 Err(error) => return Poll::Ready(Some(Err(error))),
             };
-            if self.values && entry.check().is_err() {
-                self.skip(&key);
+            if self.scan.values && entry.check().is_err() {
+                self.skip();
                 continue;
             }
-            let key = key.split_off(self.prefix_len);
+            let key = key.split_off(self.prefix.len());
             return Poll::Ready(Some(Ok((key, entry))));
         }
     }
@@ -204,9 +236,9 @@ impl<T: DeserializeOwned> Stream for Entries<T> {
                 Err(error) => return Poll::Ready(Some(Err(error))),
             };
             return Poll::Ready(Some(match entry.decode() {
-                Ok(value) => Ok((key.split_off(raw.prefix_len), value)),
+                Ok(value) => Ok((key.split_off(raw.prefix.len()), value)),
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    raw.skip(&key);
+                    raw.skip();
                     continue;
                 }
                 Err(error) => Err(raw.shared.explain(raw.operation, Some(&key))(error)),

@@ -221,7 +221,6 @@ impl<T: DeserializeOwned> TypedStore<T> {
     }
 
     /// As [`Store::stream`].
-    #[must_use]
     pub fn stream(&self) -> Entries<T> {
         self.store.stream()
     }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
@@ -38,8 +38,8 @@ enum State<'a, T> {
 
 /// What to write. Keys are as the backend has them.
 enum Request {
-    One(String, Bytes),
-    Many(Vec<(String, Bytes)>),
+    One(String, Arc<str>),
+    Many(Vec<(String, Arc<str>)>),
 }
 
 type Start<'a, T> = fn(&'a Store, Request, Expires) -> Result<Started<'a, T>>;
@@ -149,13 +149,13 @@ fn many<K: AsRef<str>, V: Serialize>(
     entries: impl IntoIterator<Item = (K, V)>,
 ) -> Result<Request> {
     let mut places = HashMap::new();
-    let mut requests: Vec<(String, Bytes)> = Vec::new();
+    let mut requests: Vec<(String, Arc<str>)> = Vec::new();
     for (key, value) in entries {
         let key = store.join(key.as_ref()).into_owned();
         let json = json::encode(&value).map_err(|error| error.with_key(&key))?;
         // Of two under one key the later wins, so backends never see both.
         if let Some(place) = places.get(&key) {
-            let request: &mut (String, Bytes) = &mut requests[*place];
+            let request: &mut (String, Arc<str>) = &mut requests[*place];
             request.1 = json;
         } else {
             places.insert(key.clone(), requests.len());
@@ -165,8 +165,8 @@ fn many<K: AsRef<str>, V: Serialize>(
     Ok(Request::Many(requests))
 }
 
-fn is_null(json: &[u8]) -> bool {
-    json == b"null"
+fn is_null(json: &str) -> bool {
+    json == "null"
 }
 
 fn start_set(store: &Store, request: Request, expires: Expires) -> Result<Started<'_, ()>> {
@@ -179,7 +179,7 @@ fn start_set(store: &Store, request: Request, expires: Expires) -> Result<Starte
 fn start_set_one(
     store: &Store,
     key: String,
-    json: Bytes,
+    json: Arc<str>,
     expires: Expires,
 ) -> Result<Started<'_, ()>> {
     let backend = &store.shared.backend;
@@ -205,7 +205,7 @@ fn start_set_one(
 
 fn start_set_many(
     store: &Store,
-    requests: Vec<(String, Bytes)>,
+    requests: Vec<(String, Arc<str>)>,
     expires: Expires,
 ) -> Result<Started<'_, ()>> {
     let expiry = expires.to_expiry()?;
@@ -232,6 +232,7 @@ fn start_set_many(
         };
         set_many
             .await
+            .map_err(Error::of_many)
             .map_err(store.shared.explain("set_many", None))
     })))
 }

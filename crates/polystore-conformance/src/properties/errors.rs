@@ -23,7 +23,7 @@ pub(super) fn all() -> Vec<Property> {
 
 #[track_caller]
 fn tells(t: &Subject, error: &Error, operation: &str, key: Option<&str>) -> Verdict {
-    same(error.backend(), Some(t.store.kind()))?;
+    same(error.backend(), Some(&*t.store.kind()))?;
     same(error.operation(), Some(operation))?;
     let full = key.map(|key| t.full(key));
     same(error.key(), full.as_deref())?;
@@ -32,7 +32,7 @@ fn tells(t: &Subject, error: &Error, operation: &str, key: Option<&str>) -> Verd
         !line.contains('\n'),
         format_args!("{line:?} has more than one line"),
     )?;
-    for part in [t.store.kind(), operation] {
+    for part in [&*t.store.kind(), operation] {
         holds(
             line.contains(part),
             format_args!("{line:?} does not name {part:?}"),
@@ -114,7 +114,7 @@ async fn errors_name_backend_operation_and_key(t: Subject) -> Verdict {
     tells(&t, &fails(many, Encode)?, "set_many", Some("b"))?;
     let set = t.store.set("b", &1).expires("soon").await;
     let error = fails(set, InvalidOption)?;
-    same(error.backend(), Some(t.store.kind()))?;
+    same(error.backend(), Some(&*t.store.kind()))?;
     same(error.operation(), Some("set"))?;
     tells(
         &t,
@@ -193,7 +193,7 @@ async fn errors_of_writes_never_show_a_value(t: Subject) -> Verdict {
             ErrorKind::Unsupported,
         )?)?;
     }
-    for key in t.can.refused_keys {
+    for key in &t.can.refused_keys {
         let whole = polystore_kv::kv(std::sync::Arc::clone(t.store.backend()))?;
         keeps_the_secret(&fails(whole.set(key, SECRET).await, ErrorKind::InvalidKey)?)?;
     }

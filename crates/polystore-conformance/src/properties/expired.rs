@@ -306,7 +306,7 @@ async fn prune_is_unsupported(t: Subject) -> Verdict {
         return Err(Stop::Skipped("it keeps nothing that could be pruned"));
     }
     let error = fails(t.store.prune().await, ErrorKind::Unsupported)?;
-    same(error.backend(), Some(t.store.kind()))?;
+    same(error.backend(), Some(&*t.store.kind()))?;
     same(error.operation(), Some("prune"))?;
     same(t.store.keys().await?, ["live"])
 }

@@ -447,7 +447,7 @@ async fn ttl_counts_down(t: Subject) -> Verdict {
 async fn ttl_is_unsupported(t: Subject) -> Verdict {
     t.store.set("a", &1).expires("1h").await?;
     let error = fails(t.store.ttl("a").await, ErrorKind::Unsupported)?;
-    same(error.backend(), Some(t.store.kind()))?;
+    same(error.backend(), Some(&*t.store.kind()))?;
     same(error.operation(), Some("ttl"))?;
     same(t.store.ttl("missing").await?, None)
 }

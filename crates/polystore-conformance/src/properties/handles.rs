@@ -178,5 +178,5 @@ async fn a_store_shows_no_data_in_its_debug(t: Subject) -> Verdict {
     );
     drop(write);
     same(shown.contains("hunter2"), false)?;
-    same(shown.contains(t.store.kind()), true)
+    same(shown.contains(&*t.store.kind()), true)
 }

@@ -165,7 +165,7 @@ async fn insert_is_unsupported(t: Subject) -> Verdict {
     for key in ["a", "b"] {
         let error = fails(t.store.insert(key, "second").await, ErrorKind::Unsupported)?;
         same(error.is_usage(), true)?;
-        same(error.backend(), Some(t.store.kind()))?;
+        same(error.backend(), Some(&*t.store.kind()))?;
         same(error.operation(), Some("insert"))?;
         same(error.key(), Some(&t.full(key)[..]))?;
     }

@@ -318,7 +318,7 @@ async fn keys_that_the_store_refuses_change_nothing(t: Subject) -> Verdict {
         prefix: String::new(),
         can: t.can.clone(),
     };
-    for key in t.can.refused_keys {
+    for key in &t.can.refused_keys {
         refuses(&whole, key).await?;
     }
     same(

@@ -128,7 +128,7 @@ async fn touch_is_unsupported(t: Subject) -> Verdict {
     t.store.set("b", "first").await?;
     for key in ["a", "b"] {
         let error = fails(t.store.touch(key, "1h").await, ErrorKind::Unsupported)?;
-        same(error.backend(), Some(t.store.kind()))?;
+        same(error.backend(), Some(&*t.store.kind()))?;
         same(error.operation(), Some("touch"))?;
         same(error.key(), Some(&t.full(key)[..]))?;
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -76,7 +77,7 @@ struct Slot {
     entry: Entry,
     /// Its place among [`Index::turns`].
     turn: u64,
-    /// Read or overwritten since eviction last looked at it.
+    /// Overwritten or read since eviction last looked at it.
     used: AtomicBool,
 }
 
@@ -87,6 +88,7 @@ struct Index {
     /// The keys in the order in which eviction looks at them; kept only with a limit.
     turns: BTreeMap<u64, Arc<str>>,
     next_turn: u64,
+    /// Counted only with a limit.
     bytes: usize,
 }
 
@@ -132,7 +134,7 @@ impl Map {
             let mut index = write(&self.index);
             index.keys.insert(Arc::clone(&name));
             let turn = self.limits.are_set().then(|| index.take_turn(&name));
-            let first = index.note(&name, &entry);
+            let first = index.note(&name, &entry, self.limits);
             let slot = Slot {
                 entry,
                 turn: turn.unwrap_or_default(),
@@ -155,8 +157,8 @@ impl Map {
             return Written::Yes;
         }
         let mut index = write(&self.index);
-        index.forget(&name, &slot.entry);
-        let first = index.note(&name, &entry);
+        index.forget(&name, &slot.entry, self.limits);
+        let first = index.note(&name, &entry, self.limits);
         slot.entry = entry;
         first
     }
@@ -171,7 +173,7 @@ impl Map {
             let mut index = write(&self.index);
             index.keys.remove(&name);
             index.turns.remove(&slot.turn);
-            index.forget(&name, &slot.entry);
+            index.forget(&name, &slot.entry, self.limits);
         }
         true
     }
@@ -190,8 +192,8 @@ impl Map {
     }
 
     /// Evicts until the limits hold: each time the entry that is first in turn and was
-    /// not used since its last one ("second chance", also called clock).
-    fn enforce_limits(&self) {
+    /// not used since its last one ("second chance", also called clock), but never `new`.
+    fn enforce_limits(&self, new: &str) {
         loop {
             let (turn, key) = {
                 let index = read(&self.index);
@@ -203,7 +205,7 @@ impl Map {
                 }
             };
             let evicted = self.remove(&key, |slot| {
-                slot.turn == turn && !slot.used.load(Ordering::Relaxed)
+                slot.turn == turn && &*key != new && !slot.used.load(Ordering::Relaxed)
             });
             if evicted {
                 continue;
@@ -243,8 +245,10 @@ impl Limits {
 }
 
 impl Index {
-    fn note(&mut self, key: &Arc<str>, entry: &Entry) -> Written {
-        self.bytes += cost(key, entry);
+    fn note(&mut self, key: &Arc<str>, entry: &Entry, limits: Limits) -> Written {
+        if limits.are_set() {
+            self.bytes += cost(key, entry);
+        }
         let Expiry::At(at) = entry.expiry() else {
             return Written::Yes;
         };
@@ -257,8 +261,10 @@ impl Index {
         }
     }
 
-    fn forget(&mut self, key: &Arc<str>, entry: &Entry) {
-        self.bytes -= cost(key, entry);
+    fn forget(&mut self, key: &Arc<str>, entry: &Entry, limits: Limits) {
+        if limits.are_set() {
+            self.bytes -= cost(key, entry);
+        }
         if let Expiry::At(at) = entry.expiry() {
             self.expiries.remove(&(at, Arc::clone(key)));
         }
@@ -331,24 +337,24 @@ impl Memory {
         entry: Entry,
         allowed: impl FnOnce(Option<&Entry>) -> bool,
     ) -> Result<bool> {
-        if self
-            .map
-            .limits
-            .bytes
-            .is_some_and(|most| cost(key, &entry) > most)
-        {
-            return Err(Error::new(
+        self.check(key, &entry)?;
+        Ok(self.update(key, |old| allowed(old).then_some(entry)))
+    }
+
+    fn check(&self, key: &str, entry: &Entry) -> Result<()> {
+        match self.map.limits.bytes {
+            Some(most) if cost(key, entry) > most => Err(Error::new(
                 ErrorKind::InvalidValue,
                 "the entry alone is larger than max_bytes",
-            ));
+            )),
+            _ => Ok(()),
         }
-        Ok(self.update(key, |old| allowed(old).then_some(entry)))
     }
 
     fn update(&self, key: &str, decide: impl FnOnce(Option<&Entry>) -> Option<Entry>) -> bool {
         let written = self.map.update(key, decide);
         if self.map.limits.are_set() {
-            self.map.enforce_limits();
+            self.map.enforce_limits(key);
         }
         if cfg!(target_family = "wasm") {
             self.map.sweep(SWEPT_BY_A_WRITE);
@@ -444,6 +450,20 @@ impl Backend for Memory {
         Ok(self.map.remove(key, |slot| slot.entry == *seen))
     }
 
+    async fn set_many(&self, entries: Vec<(String, Entry)>) -> Result<()> {
+        for (key, entry) in &entries {
+            self.check(key, entry)
+                .map_err(|error| error.with_key(key))?;
+        }
+        for page in entries.chunks(PAGE) {
+            for (key, entry) in page {
+                self.update(key, |_| Some(entry.clone()));
+            }
+            take_turns().await;
+        }
+        Ok(())
+    }
+
     async fn clear(&self, prefix: &str) -> Result<()> {
         let scan = Scan::new().prefix(prefix);
         let mut after: Option<Arc<str>> = None;
@@ -456,6 +476,7 @@ impl Backend for Memory {
                 return Ok(());
             }
             after = keys.last().cloned();
+            take_turns().await;
         }
     }
 
@@ -467,9 +488,86 @@ impl Backend for Memory {
             let wanted = expired.filter(|(_, key)| key.starts_with(prefix));
             wanted.map(|(_, key)| Arc::clone(key)).collect()
         };
-        let removed = due
-            .iter()
-            .filter(|key| self.map.remove(key, |slot| slot.entry.is_expired()));
-        Ok(removed.count() as u64)
+        let mut pruned = 0;
+        for page in due.chunks(PAGE) {
+            for key in page {
+                pruned += u64::from(self.map.remove(key, |slot| slot.entry.is_expired()));
+            }
+            take_turns().await;
+        }
+        Ok(pruned)
+    }
+}
+
+/// Lets the other tasks of this thread go on.
+async fn take_turns() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_executor::block_on;
+
+    use super::*;
+
+    fn entry(text: &str) -> Entry {
+        Entry::new(text, Expiry::Never).unwrap()
+    }
+
+    fn bounded(entries: usize) -> Memory {
+        Memory::new(Limits {
+            entries: Some(entries),
+            bytes: None,
+        })
+    }
+
+    #[test]
+    fn sizes_add_up_whatever_is_overwritten() {
+        for limits in [None, Some(1 << 20)] {
+            let memory = Memory::new(Limits {
+                entries: None,
+                bytes: limits,
+            });
+            let later = Expiry::At(Timestamp::MAX);
+            for text in ["a", &"x".repeat(5000), ""] {
+                memory.put("a", entry(text), |_| true).unwrap();
+                memory
+                    .put("b", entry(text).with_expiry(later), |_| true)
+                    .unwrap();
+                memory.put("b", entry("c"), |_| true).unwrap();
+            }
+            memory.map.remove("a", |_| true);
+            memory.map.remove("b", |_| true);
+            let index = read(&memory.map.index);
+            assert_eq!(
+                (index.bytes, index.keys.len(), index.expiries.len()),
+                (0, 0, 0)
+            );
+            assert!(index.turns.is_empty());
+        }
+    }
+
+    #[test]
+    fn eviction_takes_what_is_not_used_and_not_what_was_just_written() {
+        let memory = bounded(2);
+        for key in ["a", "b"] {
+            memory.put(key, entry(key), |_| true).unwrap();
+        }
+        for round in 0..10 {
+            memory.map.get("a");
+            memory.map.get("b");
+            let key = round.to_string();
+            assert!(block_on(memory.insert(&key, entry("new"))).unwrap());
+            assert!(memory.map.get(&key).is_some(), "round {round}");
+            assert!(!block_on(memory.insert(&key, entry("newer"))).unwrap());
+        }
     }
 }

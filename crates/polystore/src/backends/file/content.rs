@@ -5,7 +5,6 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -23,7 +22,7 @@ pub(super) struct Content {
     pub(super) items: BTreeMap<Arc<str>, Item>,
     /// JavaScript has strings that are not Unicode (lone surrogates). What is under such
     /// a key cannot be asked for here, and is kept as it is: the JSON of key and value.
-    unnameable: Vec<(String, Bytes)>,
+    unnameable: Vec<(String, Arc<str>)>,
     pub(super) changed: bool,
 }
 
@@ -31,7 +30,7 @@ pub(super) struct Content {
 pub(super) enum Item {
     Entry(Entry),
     /// Something else wrote it. It is kept as it is.
-    Foreign(Bytes),
+    Foreign(Arc<str>),
 }
 
 impl Item {
@@ -58,52 +57,46 @@ impl Content {
     }
 
     fn add(&mut self, key: Vec<u8>, raw: &RawValue) {
-        let raw = Bytes::copy_from_slice(raw.get().as_bytes());
         match String::from_utf8(key) {
             Ok(key) => {
-                let item = match Entry::from_envelope(raw.clone()) {
+                let item = match Entry::from_envelope(raw.get()) {
+                    // The npm package writes one for NaN, and takes it for no value too.
+                    Ok(entry) if entry.is_null() => return,
                     Ok(entry) => Item::Entry(entry),
-                    Err(_) => Item::Foreign(raw),
+                    Err(_) => Item::Foreign(Arc::from(raw.get())),
                 };
                 self.items.insert(Arc::from(key), item);
             }
             Err(not_unicode) => {
                 let key = json::string_of_wtf8(not_unicode.as_bytes());
-                self.unnameable.push((key, raw));
+                self.unnameable.push((key, Arc::from(raw.get())));
             }
         }
     }
 
     /// One line an entry, for people and their version control.
-    pub(super) fn to_text(&self) -> Result<Vec<u8>> {
-        let mut text = Vec::with_capacity(self.items.len() * 100);
-        text.push(b'{');
-        let mut end_line = {
-            let mut first = true;
-            move |text: &mut Vec<u8>| {
-                text.extend_from_slice(if first { b"\n" } else { b",\n" });
-                first = false;
-            }
-        };
+    pub(super) fn to_text(&self) -> String {
+        let mut text = String::with_capacity(self.items.len() * 100);
+        let mut before = "{\n";
         for (key, item) in &self.items {
-            end_line(&mut text);
-            serde_json::to_writer(&mut text, &**key).map_err(|error| {
-                Error::new(ErrorKind::Encode, "the key has no JSON form").with_source(error)
-            })?;
-            text.extend_from_slice(b": ");
+            text.push_str(before);
+            text.push_str(&json::string(key));
+            text.push_str(": ");
             match item {
                 Item::Entry(entry) => entry.write_envelope(&mut text),
-                Item::Foreign(raw) => text.extend_from_slice(raw),
+                Item::Foreign(raw) => text.push_str(raw),
             }
+            before = ",\n";
         }
         for (key, raw) in &self.unnameable {
-            end_line(&mut text);
-            text.extend_from_slice(key.as_bytes());
-            text.extend_from_slice(b": ");
-            text.extend_from_slice(raw);
+            text.push_str(before);
+            text.push_str(key);
+            text.push_str(": ");
+            text.push_str(raw);
+            before = ",\n";
         }
-        text.extend_from_slice(b"\n}\n");
-        Ok(text)
+        text.push_str(if before == ",\n" { "\n}\n" } else { "{}\n" });
+        text
     }
 
     pub(super) fn get(&self, key: &str) -> Result<Option<Entry>> {
@@ -218,12 +211,12 @@ mod tests {
 
     fn rewritten(text: &str) -> String {
         let content = Content::parse(text.as_bytes()).unwrap();
-        String::from_utf8(content.to_text().unwrap()).unwrap()
+        content.to_text()
     }
 
     #[test]
     fn the_text_is_the_npm_packages_and_one_line_an_entry() {
-        assert_eq!(rewritten("{}"), "{\n}\n");
+        assert_eq!(rewritten("{}"), "{}\n");
         let theirs = "{\n  \"b\": {\n    \"expires\": null,\n    \"value\": 1\n  },\n  \
                       \"a\\n\": {\"value\":[],\"expires\":1.5}\n}";
         let ours = "{\n\"a\\n\": {\"expires\":2,\"value\":[]},\n\
@@ -253,7 +246,7 @@ mod tests {
     fn of_two_under_one_key_the_last_wins_as_in_javascript() {
         let text = r#"{"a":{"expires":null,"value":1},"a":{"expires":null,"value":2}}"#;
         let content = Content::parse(text.as_bytes()).unwrap();
-        assert_eq!(&content.get("a").unwrap().unwrap().json()[..], b"2");
+        assert_eq!(content.get("a").unwrap().unwrap().json(), "2");
     }
 
     #[test]

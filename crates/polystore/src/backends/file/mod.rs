@@ -7,7 +7,7 @@
 
 mod content;
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind as Io, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -21,7 +21,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use self::content::{Content, Item};
 use crate::address::{Address, Durability};
 use crate::backend::{Backend, Info, Scan};
-use crate::disk::{self, Draft, Lock, Stamp};
+use crate::disk::{self, Draft, LockFile, Stamp};
 use crate::entry::{Entry, Expiry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gather::{Crew, Work};
@@ -40,23 +40,28 @@ const SWEEP_EVERY: Duration = Duration::from_secs(5);
 const HALF_WRITTEN: Duration = Duration::from_millis(100);
 
 fn open(mut address: Address) -> Result<Store> {
+    let path = disk::absolute(&address.path()?)?;
+    let timeout = address.take_timeout(TIMEOUT)?;
+    let durability = address.take_durability()?;
+    address.finish(&["sync", "timeout"])?;
     let disk = Arc::new(Disk {
-        path: disk::absolute(&address.path()?)?,
-        timeout: address.take_timeout(TIMEOUT)?,
-        durability: address.take_durability()?,
+        path,
+        durability,
         known: Mutex::new(None),
     });
-    address.finish(&["sync", "timeout"])?;
+    let reading = Arc::new(Reading(Arc::clone(&disk)));
+    let writing = Arc::new(Writing::new(disk));
     Ok(Store::new(Arc::new(JsonFile {
-        readers: Arc::new(Crew::new(
-            "polystore-file-r",
-            Arc::new(Reading(Arc::clone(&disk))),
-        )),
-        writer: Crew::new("polystore-file-w", Arc::new(Writing::new(disk))),
+        timeout,
+        readers: Arc::new(Crew::new("polystore-file-r", reading)),
+        writer: Crew::new("polystore-file-w", Arc::clone(&writing)),
+        writing,
     })))
 }
 
 struct JsonFile {
+    timeout: Duration,
+    writing: Arc<Writing>,
     readers: Arc<Crew<Reading>>,
     writer: Crew<Writing>,
 }
@@ -64,7 +69,6 @@ struct JsonFile {
 /// The file, and what is known of it.
 struct Disk {
     path: PathBuf,
-    timeout: Duration,
     durability: Durability,
     known: Mutex<Option<Known>>,
 }
@@ -149,12 +153,9 @@ impl Disk {
     fn store(&self, target: &Path, content: Content) -> Result<()> {
         let folder = target.parent().unwrap_or(Path::new("/"));
         let old = fs::metadata(target).ok();
-        let text = content.to_text()?;
+        let text = content.to_text();
         loop {
-            let mut draft = Draft::write(folder, &text, self.durability)?;
-            if let Some(old) = &old {
-                draft.inherit(old)?;
-            }
+            let mut draft = Draft::write(folder, text.as_bytes(), self.durability, old.as_ref())?;
             // This time is finer than a file system's own steps, so that no other
             // content has its stamp.
             let written = draft.set_modified_now();
@@ -192,101 +193,159 @@ impl Work for Reading {
 type Change = Box<dyn FnOnce(Result<&mut Content>) -> Told + Send>;
 type Told = Box<dyn FnOnce(Result<()>) + Send>;
 
+struct Job {
+    change: Change,
+    deadline: Instant,
+}
+
+impl Job {
+    fn fail(self, error: Error) {
+        (self.change)(Err(error))(Ok(()));
+    }
+}
+
 /// Changes that wait are made in one rewrite.
 struct Writing {
     disk: Arc<Disk>,
+    sweeps: Mutex<Sweeps>,
+    /// Only the one thread uses it. Another one when the path is a link that was changed.
+    lock_file: Mutex<Option<Arc<LockFile>>>,
+    leftovers: Once,
+}
+
+#[derive(Default)]
+struct Sweeps {
     /// When the next expired entries are to go; nothing before the first write: a store
     /// that is only read never writes.
-    next_sweep: Mutex<Option<Instant>>,
-    leftovers: Once,
+    next: Option<Instant>,
+    closed: bool,
 }
 
 impl Writing {
     fn new(disk: Arc<Disk>) -> Self {
         Self {
             disk,
-            next_sweep: Mutex::new(None),
+            sweeps: Mutex::default(),
+            lock_file: Mutex::default(),
             leftovers: Once::new(),
         }
     }
 
-    fn change_all(&self, changes: Vec<Change>) -> Result<()> {
+    fn sweeps(&self) -> MutexGuard<'_, Sweeps> {
+        // Nothing panics while it is held.
+        self.sweeps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file to replace and its lock, once all that speaks against it is looked at.
+    fn target(&self) -> Result<(PathBuf, Arc<LockFile>)> {
         let target = disk::follow_links(&self.disk.path)?;
-        let folder = target.parent().unwrap_or(Path::new("/"));
+        let folder = folder_of(&target);
+        disk::create_folders(folder, self.disk.durability)?;
+        check_writable(&target)?;
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let opened = fs::create_dir_all(folder)
-            .map_err(|error| Error::from_io("make the file's folder", error))
-            .and_then(|()| check_writable(&target))
-            .and_then(|()| Lock::take(&folder.join(format!(".{name}.lock")), self.disk.timeout))
-            .and_then(|lock| Ok((lock, self.disk.load()?)));
-        let (_lock, content) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                for change in changes {
-                    change(Err(error.clone()))(Ok(()));
-                }
-                return Err(error);
-            }
+        let path = folder.join(format!(".{name}.lock"));
+        let mut lock_file = self
+            .lock_file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let current = match &*lock_file {
+            Some(current) if current.path() == path => Arc::clone(current),
+            _ => Arc::clone(lock_file.insert(Arc::new(LockFile::new(path)))),
         };
-        let mut content = Content::clone(&content);
-        let told: Vec<Told> = changes
-            .into_iter()
-            .map(|change| change(Ok(&mut content)))
-            .collect();
+        Ok((target, current))
+    }
+
+    fn change_all(&self, mut jobs: Vec<Job>) {
+        let target = self.target();
+        let opened = target.as_ref().map_err(Error::clone).and_then(|(_, lock)| {
+            let lock = lock.take_for(&mut jobs, |job| job.deadline, Job::fail)?;
+            Ok((lock, self.disk.load()?))
+        });
+        match (&target, opened) {
+            (Ok((target, _)), Ok((Some(_lock), content))) => {
+                let _ = self.change_under_lock(target, &content, jobs);
+            }
+            (_, Err(error)) => {
+                for job in jobs {
+                    job.fail(error.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn change_under_lock(&self, target: &Path, content: &Content, jobs: Vec<Job>) -> Result<()> {
+        let mut content = content.clone();
+        let changes = jobs.into_iter().map(|job| job.change);
+        let told: Vec<Told> = changes.map(|change| change(Ok(&mut content))).collect();
         content.remove_if(|_, entry| entry.is_expired());
         let next = content.first_expiry();
         let done = if std::mem::take(&mut content.changed) {
-            self.leftovers.call_once(|| disk::remove_leftovers(folder));
-            self.disk.store(&target, content)
+            self.leftovers
+                .call_once(|| disk::remove_leftovers(folder_of(target)));
+            self.disk.store(target, content)
         } else {
             Ok(())
         };
         for tell in told {
             tell(done.clone());
         }
-        *self.next_sweep() = next
-            .filter(|_| done.is_ok())
-            .map(|at| Instant::now() + at.duration_from_now().max(SWEEP_EVERY));
+        if done.is_ok() {
+            self.sweeps().next =
+                next.map(|at| Instant::now() + at.duration_from_now().max(SWEEP_EVERY));
+        }
         done
     }
 
-    fn next_sweep(&self) -> MutexGuard<'_, Option<Instant>> {
-        // Nothing panics while it is held.
-        self.next_sweep
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn sweep(&self) -> Result<()> {
+        let (target, lock_file) = self.target()?;
+        let _lock = lock_file.take(Instant::now() + SWEEP_EVERY)?;
+        let content = self.disk.load()?;
+        self.change_under_lock(&target, &content, Vec::new())
     }
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
 fn check_writable(path: &Path) -> Result<()> {
+    let read_only = || Error::new(ErrorKind::ReadOnly, "the file is read-only");
     match fs::metadata(path) {
-        Ok(found) if found.permissions().readonly() => {
-            Err(Error::new(ErrorKind::ReadOnly, "the file is read-only"))
-        }
+        // Root may write it all the same, and is not to.
+        Ok(found) if found.permissions().readonly() => return Err(read_only()),
+        Ok(found) if found.is_file() => {}
+        _ => return Ok(()),
+    }
+    // Whoever may write the folder could replace any file in it.
+    match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() == Io::PermissionDenied => Err(read_only().with_source(error)),
         _ => Ok(()),
     }
 }
 
 impl Work for Writing {
-    type Job = Change;
+    type Job = Job;
     const THREADS: usize = 1;
     const BATCH: usize = usize::MAX;
 
-    fn work(&self, changes: Vec<Change>) {
-        // Each was told how it went.
-        let _ = self.change_all(changes);
+    fn work(&self, jobs: Vec<Job>) {
+        self.change_all(jobs);
     }
 
     fn rest(&self) -> Option<Duration> {
-        let next = (*self.next_sweep())?;
+        let next = self.sweeps().next?;
+        if self.sweeps().closed {
+            return None;
+        }
         if let Some(wait) = next.checked_duration_since(Instant::now()) {
             return Some(wait);
         }
-        if let Err(error) = self.change_all(Vec::new()) {
+        if let Err(error) = self.sweep() {
             tracing::warn!(%error, "could not remove expired entries from the file");
-            *self.next_sweep() = Some(Instant::now() + SWEEP_EVERY);
+            self.sweeps().next = Some(Instant::now() + SWEEP_EVERY);
         }
-        let next = (*self.next_sweep())?;
+        let next = self.sweeps().next?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 }
@@ -300,9 +359,10 @@ impl JsonFile {
         &self,
         change: impl FnOnce(&mut Content) -> T + Send + 'static,
     ) -> Result<T> {
+        let deadline = Instant::now() + self.timeout;
         self.writer
             .ask(|answer: oneshot::Sender<Result<T>>| {
-                Box::new(move |content| match content {
+                let change: Change = Box::new(move |content| match content {
                     Err(error) => {
                         let _ = answer.send(Err(error));
                         Box::new(|_| {})
@@ -313,7 +373,8 @@ impl JsonFile {
                             let _ = answer.send(done.map(|()| outcome));
                         })
                     }
-                })
+                });
+                Job { change, deadline }
             })
             .await
     }
@@ -435,7 +496,9 @@ impl Backend for JsonFile {
     }
 
     async fn close(&self) -> Result<()> {
-        self.writer.finish().await;
+        self.writing.sweeps().closed = true;
+        self.writer.close().await;
+        self.readers.close().await;
         Ok(())
     }
 }

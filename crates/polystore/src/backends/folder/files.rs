@@ -1,27 +1,27 @@
 //! The folder: reading and changing one entry, and walking through all of them.
 
-use std::collections::HashSet;
-use std::fs::{self, ReadDir};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::io::{self, ErrorKind as Io};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, Once, PoisonError};
-use std::time::Duration;
+use std::sync::Once;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use serde::Deserialize;
 
 use super::names::{self, Name};
 use crate::address::Durability;
-use crate::disk::{self, Draft, Lock};
+use crate::disk::{self, Draft, Lock, LockFile};
 use crate::entry::{Entry, Expiry};
 use crate::error::{Error, ErrorKind, Result};
+use crate::json;
 
 /// What the npm package does not look into: temporary files, the lock, long keys.
 const SUBFOLDER: &str = ".polystore";
 
-/// A page of a walk ends after so many entries, or so many bytes of values.
+/// A page of a walk ends after so many entries, names or bytes of values.
 const PAGE: usize = 128;
+const PAGE_NAMES: usize = 1000;
 const PAGE_BYTES: usize = 1 << 20;
 
 pub(super) struct Files {
@@ -30,8 +30,7 @@ pub(super) struct Files {
     timeout: Duration,
     durability: Durability,
     leftovers: Once,
-    /// Taken before the lock between processes, so that only processes meet there.
-    turn: Mutex<()>,
+    lock_file: LockFile,
 }
 
 /// A change of one entry.
@@ -53,12 +52,12 @@ pub(super) struct Prepared {
 impl Files {
     pub(super) fn new(root: PathBuf, timeout: Duration, durability: Durability) -> Self {
         Self {
+            lock_file: LockFile::new(root.join(SUBFOLDER).join("lock")),
             subfolder: root.join(SUBFOLDER),
             root,
             timeout,
             durability,
             leftovers: Once::new(),
-            turn: Mutex::new(()),
         }
     }
 
@@ -84,17 +83,17 @@ impl Files {
         let name = Name::of(key);
         let path = self.path_of(&name);
         if let Some(text) = read_file(&path)? {
-            return parse(text, key, &name).map(Some);
+            return parse(&text, key, &name);
         }
         let Some(raw) = self.raw_path_of(key) else {
             return Ok(None);
         };
         if let Some(text) = read_file(&raw)? {
-            return Entry::from_envelope(text).map(Some);
+            return Ok(some_value(Entry::from_envelope(text)?));
         }
         // A write may just have replaced the raw file by an encoded one.
         match read_file(&path)? {
-            Some(text) => parse(text, key, &name).map(Some),
+            Some(text) => parse(&text, key, &name),
             None => Ok(None),
         }
     }
@@ -110,8 +109,7 @@ impl Files {
 
     /// Does what takes long before the lock is taken: writes the new content to the disk.
     pub(super) fn prepare(&self, key: String, change: Change) -> Result<Prepared> {
-        fs::create_dir_all(&self.subfolder)
-            .map_err(|error| Error::from_io("make the folder", error))?;
+        disk::create_folders(&self.subfolder, self.durability)?;
         let writable = fs::metadata(&self.root).is_ok_and(|root| !root.permissions().readonly());
         if !writable {
             return Err(Error::new(ErrorKind::ReadOnly, "the folder is read-only"));
@@ -128,26 +126,32 @@ impl Files {
     }
 
     fn draft(&self, key: &str, entry: &Entry) -> Result<Draft> {
+        let name = Name::of(key);
         let mut text = entry.to_envelope();
-        if matches!(Name::of(key), Name::Long(_)) {
+        if matches!(name, Name::Long(_)) {
             text.pop();
-            text.extend_from_slice(b",\"key\":");
-            serde_json::to_writer(&mut text, key).map_err(|error| {
-                Error::new(ErrorKind::Encode, "the key has no JSON form").with_source(error)
-            })?;
-            text.push(b'}');
+            text.push_str(",\"key\":");
+            text.push_str(&json::string(key));
+            text.push('}');
         }
-        Draft::write(&self.subfolder, &text, self.durability)
+        let old = fs::metadata(self.path_of(&name)).ok();
+        let (content, old) = (text.as_bytes(), old.as_ref().filter(|old| old.is_file()));
+        Draft::write(&self.subfolder, content, self.durability, old)
     }
 
-    /// Makes the changes under one lock, and says of each whether it found what it was for.
+    pub(super) fn lock_file(&self) -> &LockFile {
+        &self.lock_file
+    }
+
+    /// Makes the changes under the lock, and says of each whether it found what it was for.
     /// They are on the disk when it returns.
-    pub(super) fn apply(&self, changes: Vec<Prepared>) -> Result<Vec<Result<bool>>> {
-        let outcomes: Vec<Result<bool>> = {
-            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-            let _lock = Lock::take(&self.subfolder.join("lock"), self.timeout)?;
-            changes.into_iter().map(|one| self.apply_one(one)).collect()
-        };
+    pub(super) fn apply(
+        &self,
+        lock: Lock<'_>,
+        changes: Vec<Prepared>,
+    ) -> Result<Vec<Result<bool>>> {
+        let outcomes = changes.into_iter().map(|one| self.apply_one(one)).collect();
+        drop(lock);
         disk::sync_folder(&self.root, self.durability)?;
         disk::sync_folder(&self.subfolder, self.durability)?;
         Ok(outcomes)
@@ -182,9 +186,10 @@ impl Files {
         while !draft.rename(&path)? {
             draft = self.draft(key, entry)?;
         }
-        // In this order there is always one of them, and the encoded one wins.
+        // In this order there is always one of them, and the encoded one wins. If the raw one
+        // cannot go, it has no say all the same.
         if let Some(raw) = self.raw_path_of(key) {
-            remove_file(&raw)?;
+            let _ = remove_file(&raw);
         }
         Ok(true)
     }
@@ -198,105 +203,144 @@ impl Files {
         Ok(remove_file(&self.path_of(&Name::of(key)))? || raw)
     }
 
-    /// Begins a walk through the entries whose keys `wanted` says so of.
+    /// Begins a walk through the entries.
+    ///
+    /// The names are read at once, under the lock: replacing a file can move its name to
+    /// where a reader has been or is still to come.
     pub(super) fn walk(&self) -> Result<Walk> {
         self.remove_leftovers();
+        // Without it nobody replaces anything, and who only reads is not to make it.
+        let _lock = match self.lock_file.path().exists() {
+            true => Some(self.lock_file.take(Instant::now() + self.timeout)?),
+            false => None,
+        };
+        let short = Names::read(&self.root, |name| names::key_of(name).is_some())?;
+        let long = Names::read(&self.subfolder, names::is_long)?;
         Ok(Walk {
-            folders: [open_folder(&self.root)?, open_folder(&self.subfolder)?],
-            seen: HashSet::new(),
-            hasher: RandomState::new(),
+            doubles: doubles(&short),
+            short,
+            long,
             skipped: 0,
         })
     }
 }
 
-/// What is left of a walk. It holds a number for each entry that it has shown, so that
-/// none shows twice when its file is replaced meanwhile.
+/// Names of files, one after another in one text: they are many.
+#[derive(Default)]
+struct Names {
+    text: String,
+    at: usize,
+}
+
+impl Names {
+    fn read(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Self> {
+        let failed = |error| Error::from_io("list the folder", error);
+        let mut names = Self::default();
+        let found = match fs::read_dir(folder) {
+            Ok(found) => found,
+            Err(error) if error.kind() == Io::NotFound => return Ok(names),
+            Err(error) => return Err(failed(error)),
+        };
+        for name in found {
+            let name = name.map_err(failed)?.file_name();
+            if let Some(name) = name.to_str().filter(|name| wanted(name)) {
+                names.text.push_str(name);
+                // No name has one.
+                names.text.push('\0');
+            }
+        }
+        Ok(names)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        self.text.split_terminator('\0')
+    }
+
+    fn next(&mut self) -> Option<String> {
+        let (name, _) = self.text[self.at..].split_once('\0')?;
+        self.at += name.len() + 1;
+        Some(name.to_owned())
+    }
+}
+
+/// The raw names of keys that are there under their encoded names too.
+fn doubles(found: &Names) -> HashSet<String> {
+    let mut raw: HashMap<String, &str> = HashMap::new();
+    for name in found.iter() {
+        if let Some(key) = names::key_of(name)
+            && let Name::Short(encoded) = Name::of(&key)
+            && encoded != name
+        {
+            raw.insert(encoded, name);
+        }
+    }
+    if raw.is_empty() {
+        return HashSet::new();
+    }
+    let both = found.iter().filter_map(|name| raw.get(name));
+    both.map(|name| (*name).to_owned()).collect()
+}
+
+/// What is left of a walk.
 pub(super) struct Walk {
-    folders: [Option<ReadDir>; 2],
-    seen: HashSet<u64>,
-    hasher: RandomState,
+    short: Names,
+    long: Names,
+    doubles: HashSet<String>,
     skipped: u64,
 }
 
 impl Walk {
-    /// The next entries, none of them at the end.
+    /// The next entries whose keys are `wanted`, maybe none, or `None` at the end.
     pub(super) fn page(
         &mut self,
         files: &Files,
         wanted: impl Fn(&str) -> bool,
-    ) -> Result<Vec<(String, Entry)>> {
+    ) -> Result<Option<Vec<(String, Entry)>>> {
         let mut page = Vec::new();
         let mut bytes = 0;
-        while page.len() < PAGE && bytes < PAGE_BYTES {
-            let Some((key, found)) = self.next(files, &wanted)? else {
+        for looked_at in 0..PAGE_NAMES {
+            let found = if let Some(name) = self.short.next() {
+                self.short_entry(files, &name, &wanted)
+            } else if let Some(name) = self.long.next() {
+                files.read_long(&name, &wanted)
+            } else if looked_at == 0 {
                 self.report_skipped();
+                return Ok(None);
+            } else {
                 break;
             };
             match found {
-                Ok(Some(entry)) => {
+                Ok(Some((key, entry))) => {
                     bytes += entry.json().len();
                     page.push((key, entry));
                 }
                 Ok(None) => {}
-                Err(error) if error.kind() == ErrorKind::Corrupt => self.skip(&key, &error),
-                Err(error) => return Err(error.with_key(&key)),
+                // A file that is no entry, or not ours to read, is no reason to stop.
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Denied) => {
+                    self.skipped += 1;
+                }
+                Err(error) => return Err(error),
+            }
+            if page.len() == PAGE || bytes > PAGE_BYTES {
+                break;
             }
         }
-        Ok(page)
+        Ok(Some(page))
     }
 
-    /// The next key that is wanted and was not shown yet, with what is there.
-    #[expect(clippy::type_complexity, reason = "once, right here")]
-    fn next(
-        &mut self,
+    fn short_entry(
+        &self,
         files: &Files,
+        name: &str,
         wanted: impl Fn(&str) -> bool,
-    ) -> Result<Option<(String, Result<Option<Entry>>)>> {
-        loop {
-            let Some((name, long)) = self.next_name()? else {
-                return Ok(None);
-            };
-            let (key, found) = if long {
-                match files.read_long(&name) {
-                    Ok(Some((key, entry))) => (key, Ok(Some(entry))),
-                    Ok(None) => continue,
-                    Err(error) => (name, Err(error)),
-                }
-            } else {
-                match names::key_of(&name) {
-                    Some(key) if wanted(&key) => {
-                        let found = files.read(&key);
-                        (key.into_owned(), found)
-                    }
-                    _ => continue,
-                }
-            };
-            if (!long || wanted(&key)) && self.seen.insert(self.hasher.hash_one(&key)) {
-                return Ok(Some((key, found)));
+    ) -> Result<Option<(String, Entry)>> {
+        match names::key_of(name) {
+            Some(key) if wanted(&key) && !self.doubles.contains(name) => {
+                let entry = files.read(&key).map_err(|error| error.with_key(&key))?;
+                Ok(entry.map(|entry| (key.into_owned(), entry)))
             }
+            _ => Ok(None),
         }
-    }
-
-    fn next_name(&mut self) -> Result<Option<(String, bool)>> {
-        let [root, subfolder] = &mut self.folders;
-        for (folder, long) in [(root, false), (subfolder, true)] {
-            let Some(names) = folder else { continue };
-            for name in names {
-                let name = name.map_err(|error| Error::from_io("list the folder", error))?;
-                match name.file_name().into_string() {
-                    Ok(name) if !long || names::is_long(&name) => return Ok(Some((name, long))),
-                    _ => {}
-                }
-            }
-            *folder = None;
-        }
-        Ok(None)
-    }
-
-    fn skip(&mut self, key: &str, error: &Error) {
-        self.skipped += 1;
-        tracing::debug!(backend = "folder", key, %error, "skipped");
     }
 
     fn report_skipped(&mut self) {
@@ -313,7 +357,11 @@ impl Walk {
 
 impl Files {
     /// The entry in the subfolder's file `name`, with its key.
-    fn read_long(&self, name: &str) -> Result<Option<(String, Entry)>> {
+    fn read_long(
+        &self,
+        name: &str,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Option<(String, Entry)>> {
         let Some(text) = read_file(&self.subfolder.join(name))? else {
             return Ok(None);
         };
@@ -324,18 +372,26 @@ impl Files {
                 "the key in the file is not the one that its name stands for",
             ));
         }
-        Ok(Some((key, Entry::from_envelope(text)?)))
+        if !wanted(&key) {
+            return Ok(None);
+        }
+        Ok(some_value(Entry::from_envelope(text)?).map(|entry| (key, entry)))
     }
 }
 
-fn parse(text: Bytes, key: &str, name: &Name) -> Result<Entry> {
-    if matches!(name, Name::Long(_)) && long_key(&text)? != key {
+/// The npm package writes a null for NaN, and takes it for no value too.
+fn some_value(entry: Entry) -> Option<Entry> {
+    Some(entry).filter(|entry| !entry.is_null())
+}
+
+fn parse(text: &[u8], key: &str, name: &Name) -> Result<Option<Entry>> {
+    if matches!(name, Name::Long(_)) && long_key(text)? != key {
         return Err(Error::new(
             ErrorKind::Corrupt,
             "the file holds another key: its name was changed, or two keys have one hash",
         ));
     }
-    Entry::from_envelope(text)
+    Ok(some_value(Entry::from_envelope(text)?))
 }
 
 /// The key in the wrapper of a long one.
@@ -353,10 +409,15 @@ fn long_key(text: &[u8]) -> Result<String> {
     })
 }
 
-fn read_file(path: &Path) -> Result<Option<Bytes>> {
+fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
     let failed = |error: io::Error| match error.kind() {
         Io::NotFound => Ok(None),
-        Io::IsADirectory | Io::NotADirectory => Err(not_a_file()),
+        Io::IsADirectory => Err(not_a_file()),
+        Io::NotADirectory => Err(Error::from_io("find the folder: its path is a file", error)),
+        // A circle of links, say.
+        _ if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) => {
+            Err(not_a_file().with_source(error))
+        }
         _ => Err(Error::from_io("read the file of the key", error)),
     };
     // To open a pipe would wait for its other end.
@@ -365,10 +426,7 @@ fn read_file(path: &Path) -> Result<Option<Bytes>> {
         Ok(_) => {}
         Err(error) => return failed(error),
     }
-    match fs::read(path) {
-        Ok(text) => Ok(Some(Bytes::from(text))),
-        Err(error) => failed(error),
-    }
+    fs::read(path).map(Some).or_else(failed)
 }
 
 fn not_a_file() -> Error {
@@ -384,13 +442,5 @@ fn remove_file(path: &Path) -> Result<bool> {
         Err(error) if error.kind() == Io::NotFound => Ok(false),
         Err(_) if path.is_dir() => Err(not_a_file()),
         Err(error) => Err(Error::from_io("remove the file of the key", error)),
-    }
-}
-
-fn open_folder(path: &Path) -> Result<Option<ReadDir>> {
-    match fs::read_dir(path) {
-        Ok(names) => Ok(Some(names)),
-        Err(error) if error.kind() == Io::NotFound => Ok(None),
-        Err(error) => Err(Error::from_io("list the folder", error)),
     }
 }

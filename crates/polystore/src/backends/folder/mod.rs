@@ -10,7 +10,7 @@ mod sweep;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_channel::oneshot;
@@ -24,7 +24,7 @@ use crate::address::Address;
 use crate::backend::{Backend, Info, Scan};
 use crate::disk;
 use crate::entry::{Entry, Expiry};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gather::{AnyJob, Blocking, Crew, Work};
 use crate::kv::Opener;
 use crate::store::Store;
@@ -51,6 +51,7 @@ fn open(mut address: Address) -> Result<Store> {
         readers: Arc::new(Blocking::new("polystore-folder-r", Arc::new(AnyJob))),
         writers: std::array::from_fn(|_| writer()),
         sweeper: Sweeper::new(Arc::clone(&files)),
+        timeout,
         hasher: RandomState::new(),
         files,
     })))
@@ -61,6 +62,7 @@ struct Folder {
     readers: Arc<Blocking>,
     writers: [Crew<Writing>; WRITERS],
     sweeper: Sweeper,
+    timeout: Duration,
     hasher: RandomState,
 }
 
@@ -70,7 +72,21 @@ struct Writing(Arc<Files>);
 struct Job {
     key: String,
     change: Change,
+    deadline: Instant,
     answer: oneshot::Sender<Result<bool>>,
+}
+
+/// A job whose change is ready to be made.
+struct Ready {
+    change: Prepared,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<bool>>,
+}
+
+impl Ready {
+    fn fail(self, error: Error) {
+        let _ = self.answer.send(Err(error));
+    }
 }
 
 impl Work for Writing {
@@ -79,28 +95,31 @@ impl Work for Writing {
     const BATCH: usize = 64;
 
     fn work(&self, jobs: Vec<Job>) {
-        let mut answers = Vec::with_capacity(jobs.len());
-        let mut changes: Vec<Prepared> = Vec::with_capacity(jobs.len());
-        for Job {
-            key,
-            change,
-            answer,
-        } in jobs
-        {
-            match self.0.prepare(key, change) {
-                Ok(prepared) => {
-                    changes.push(prepared);
-                    answers.push(answer);
-                }
+        let mut ready = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let (deadline, answer) = (job.deadline, job.answer);
+            match self.0.prepare(job.key, job.change) {
+                Ok(change) => ready.push(Ready {
+                    change,
+                    deadline,
+                    answer,
+                }),
                 Err(error) => {
                     let _ = answer.send(Err(error));
                 }
             }
         }
-        if changes.is_empty() {
-            return;
-        }
-        match self.0.apply(changes) {
+        let lock_file = self.0.lock_file();
+        let lock = match lock_file.take_for(&mut ready, |job| job.deadline, Ready::fail) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return,
+            Err(error) => return ready.into_iter().for_each(|job| job.fail(error.clone())),
+        };
+        let (changes, answers): (Vec<_>, Vec<_>) = ready
+            .into_iter()
+            .map(|job| (job.change, job.answer))
+            .unzip();
+        match self.0.apply(lock, changes) {
             Ok(outcomes) => {
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     let _ = answer.send(outcome);
@@ -119,11 +138,12 @@ impl Folder {
     async fn change(&self, key: &str, change: Change) -> Result<bool> {
         #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
         let hash = self.hasher.hash_one(key) as usize;
-        let key = key.to_owned();
+        let (key, deadline) = (key.to_owned(), Instant::now() + self.timeout);
         self.writers[hash % WRITERS]
             .ask(|answer| Job {
                 key,
                 change,
+                deadline,
                 answer,
             })
             .await
@@ -141,6 +161,11 @@ impl Folder {
         let (files, key) = (Arc::clone(&self.files), key.to_owned());
         self.readers.run(move || files.read(&key)).await
     }
+}
+
+enum Walking {
+    NotBegun,
+    Begun(Walk),
 }
 
 #[async_trait]
@@ -193,18 +218,18 @@ impl Backend for Folder {
     fn scan(&self, scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
         let (files, readers) = (Arc::clone(&self.files), Arc::clone(&self.readers));
         let wanted = scan.clone();
-        let pages = stream::try_unfold(None::<Walk>, move |walk| {
+        let pages = stream::try_unfold(Walking::NotBegun, move |walking| {
             let (files, readers) = (Arc::clone(&files), Arc::clone(&readers));
             let wanted = wanted.clone();
             async move {
                 readers
                     .run(move || {
-                        let mut walk = match walk {
-                            Some(walk) => walk,
-                            None => files.walk()?,
+                        let mut walk = match walking {
+                            Walking::NotBegun => files.walk()?,
+                            Walking::Begun(walk) => walk,
                         };
                         let page = walk.page(&files, |key| wanted.wants(key))?;
-                        Ok((!page.is_empty()).then_some((page, Some(walk))))
+                        Ok(page.map(|page| (page, Walking::Begun(walk))))
                     })
                     .await
             }
@@ -243,8 +268,9 @@ impl Backend for Folder {
     }
 
     async fn close(&self) -> Result<()> {
-        join_all(self.writers.iter().map(Crew::finish)).await;
-        self.sweeper.stop();
+        join_all(self.writers.iter().map(Crew::close)).await;
+        self.sweeper.close().await;
+        self.readers.close().await;
         Ok(())
     }
 }

@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 
 use super::files::{Change, Files, Walk};
 use crate::entry::{Expiry, Timestamp};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gather::{Crew, Work};
 
 /// The walk rests so long after each page, and at least so long after the last one.
 const BETWEEN_PAGES: Duration = Duration::from_millis(20);
 const BETWEEN_WALKS: Duration = Duration::from_secs(1);
+
+/// How long it waits for the lock, and else leaves the page to the next walk.
+const LOCK: Duration = Duration::from_secs(1);
 
 /// And after the last page so many times as long as the walk took.
 const SHARE: u32 = 4;
@@ -63,9 +66,9 @@ impl Sweeper {
         }
     }
 
-    pub(super) fn stop(&self) {
+    pub(super) async fn close(&self) {
         self.state.plan().stopped = true;
-        self.crew.send(());
+        self.crew.close().await;
     }
 }
 
@@ -100,8 +103,9 @@ impl Sweeping {
 
     /// One page of a walk. Says whether the walk goes on.
     fn step(&self, begun: &mut Begun) -> Result<bool> {
-        let page = begun.walk.page(&self.files, |_| true)?;
-        let goes_on = !page.is_empty();
+        let Some(page) = begun.walk.page(&self.files, |_| true)? else {
+            return Ok(false);
+        };
         let mut gone = Vec::new();
         for (key, entry) in page {
             match entry.expiry() {
@@ -115,11 +119,12 @@ impl Sweeping {
             }
         }
         if !gone.is_empty() {
-            for evicted in self.files.apply(gone)? {
+            let lock = self.files.lock_file().take(Instant::now() + LOCK)?;
+            for evicted in self.files.apply(lock, gone)? {
                 evicted?;
             }
         }
-        Ok(goes_on)
+        Ok(true)
     }
 }
 
@@ -145,7 +150,10 @@ impl Work for Sweeping {
                         walk,
                         at: Instant::now(),
                     },
-                    Err(error) => return self.pause(Instant::now(), Some(&error)),
+                    Err(error) => {
+                        self.failed(&error);
+                        return self.pause(Instant::now());
+                    }
                 }
             }
         };
@@ -157,19 +165,25 @@ impl Work for Sweeping {
                 *walk = Some(begun);
                 Some(BETWEEN_PAGES)
             }
-            Ok(false) => self.pause(begun.at, None),
-            Err(error) => self.pause(begun.at, Some(&error)),
+            Ok(false) => self.pause(begun.at),
+            Err(error) => {
+                // The rest of the folder is not to suffer for one file.
+                self.failed(&error);
+                *walk = Some(begun);
+                Some(BETWEEN_PAGES)
+            }
         }
     }
 }
 
 impl Sweeping {
-    /// A walk is over, or failed: the next one comes later.
-    fn pause(&self, begun: Instant, error: Option<&crate::error::Error>) -> Option<Duration> {
-        if let Some(error) = error {
-            tracing::warn!(%error, "could not remove expired entries from the folder");
-            self.note(Timestamp::now());
-        }
+    fn failed(&self, error: &Error) {
+        tracing::warn!(%error, "could not remove expired entries from the folder");
+        self.note(Timestamp::now());
+    }
+
+    /// A walk is over: the next one comes later.
+    fn pause(&self, begun: Instant) -> Option<Duration> {
         self.plan().not_before = Some(Instant::now() + BETWEEN_WALKS.max(begun.elapsed() * SHARE));
         self.wait()
     }

@@ -1,6 +1,5 @@
 //! What is read, on whichever connection and thread.
 
-use bytes::Bytes;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row};
 
@@ -50,7 +49,7 @@ fn entry(value: Option<ValueRef<'_>>, expires_at: ValueRef<'_>) -> Attempt<Entry
     };
     match value {
         None => Ok(Entry::without_value(expiry)),
-        Some(ValueRef::Text(json)) => Ok(Entry::from_stored(Bytes::copy_from_slice(json), expiry)),
+        Some(ValueRef::Text(json)) => Ok(Entry::from_stored_bytes(json, expiry)?),
         Some(_) => Err(corrupt("the row's value is not text").into()),
     }
 }
