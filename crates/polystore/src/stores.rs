@@ -105,7 +105,7 @@ pub mod folder {}
 ///
 /// **Reads** are done on the calling thread as long as that takes microseconds. When one
 /// took more than a millisecond (a cold disk), the next ones go to other threads for a
-/// while. Listings read a page at a time: 500 entries, or about a megabyte of values. A
+/// while. Listings read a page at a time: 2,000 entries, or about a megabyte. A
 /// store that is only read writes nothing, and a read-only file can be read.
 ///
 /// **Expired** entries are removed in small batches beside the writes, and at rest about

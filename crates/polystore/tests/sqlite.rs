@@ -573,19 +573,19 @@ fn listings_come_in_pages_of_any_size() {
     let place = Place::new();
     let store = place.store("?sync=normal");
     block_on(async {
-        let entries = (0..1700).map(|n| (format!("k{n:05}"), n));
+        let entries = (0..5_700).map(|n| (format!("k{n:05}"), n));
         store.set_many(entries).await?;
         let large = "x".repeat(700_000);
         for n in 0..5 {
             store.set(&format!("large{n}"), &large).await?;
         }
-        for n in (0..1700).step_by(2) {
+        for n in (0..5_700).step_by(2) {
             let gone = Entry::new(&n, in_millis(5))?;
             store.put(&format!("k{n:05}"), gone).await?;
         }
         thread::sleep(Duration::from_millis(10));
         let keys = store.keys().await?;
-        assert_eq!(keys.len(), 850 + 5);
+        assert_eq!(keys.len(), 2_850 + 5);
         let values = store.prefix("large").values::<String>().await?;
         assert!(values.len() == 5 && values.iter().all(|value| *value == large));
         let mut page = store.scan(Scan::new().prefix("k").after("k00999").limit(300));
@@ -698,4 +698,34 @@ fn errors_show_no_value() {
         !format!("{error}{error:?}").contains("hunter2"),
         "{error:?}"
     );
+}
+
+#[cfg(feature = "rusqlite-0_43")]
+#[test]
+fn a_full_database_says_so_and_goes_on() {
+    let db = Connection::open_in_memory().unwrap();
+    db.execute_batch("PRAGMA max_page_count = 20").unwrap();
+    let store = kv(db).unwrap();
+    block_on(async {
+        store.set("a", &1).await.unwrap();
+        let large = "x".repeat(200_000);
+        assert_eq!(kind(store.set("b", &large).await), ErrorKind::Full);
+        // The two share a transaction, which the full disk undoes as a whole.
+        let (small, too_large) =
+            futures_util::future::join(async { store.set("c", &2).await }, async {
+                store.set("d", &large).await
+            })
+            .await;
+        assert_eq!(kind(too_large), ErrorKind::Full);
+        match small {
+            Ok(()) => assert!(store.has("c").await.unwrap()),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Full);
+                assert!(!store.has("c").await.unwrap());
+            }
+        }
+        store.set("a", &3).await.unwrap();
+        assert_eq!(store.get::<i32>("a").await.unwrap(), Some(3));
+        assert!(!store.has("d").await.unwrap());
+    });
 }

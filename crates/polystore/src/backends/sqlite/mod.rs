@@ -357,9 +357,9 @@ impl Backend for Sqlite {
         if prefix.is_empty() {
             // In the order of expiry, in batches that other writes get between.
             loop {
-                let swept = self.0.write(Op::Sweep(reader::PAGE, now)).await?;
+                let swept = self.0.write(Op::Sweep(reader::BATCH, now)).await?;
                 gone += swept;
-                if swept < reader::PAGE as u64 {
+                if swept < reader::BATCH as u64 {
                     return Ok(gone);
                 }
             }
