@@ -103,10 +103,11 @@ pub mod folder {}
 /// log (`app.db-wal` and `app.db-shm` beside it, until the last program closes it) where
 /// the file system allows; then readers and writers are in nobody's way.
 ///
-/// **Reads** are done on the calling thread as long as that takes microseconds. When one
-/// took more than a millisecond (a cold disk), the next ones go to other threads for a
-/// while. Listings read a page at a time: 2,000 entries, or about a megabyte. A
-/// store that is only read writes nothing, and a read-only file can be read.
+/// **Reads** are done on the calling thread as long as that takes microseconds. When several
+/// in a row took more than a millisecond (a cold disk), the next ones go to other threads for
+/// a while. Listings read a page at a time: 2,000 entries, or about a megabyte. A store that
+/// is only read writes nothing, and a read-only file can be read (in a folder that cannot be
+/// written, SQLite refuses a database with a write-ahead log).
 ///
 /// **Expired** entries are removed in small batches beside the writes, and at rest about
 /// once a second while there are any, by a store that has written something. It takes

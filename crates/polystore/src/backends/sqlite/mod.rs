@@ -8,6 +8,8 @@
 
 mod connection;
 mod failure;
+#[cfg(feature = "rusqlite-0_43")]
+mod given;
 mod link;
 mod pace;
 mod reader;
@@ -20,7 +22,7 @@ mod writer;
 mod tests;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,7 +34,7 @@ use self::reader::{Page, Range};
 use self::table::TableName;
 use self::write::{MOST_BYTES, Op};
 use self::writer::{Job, Now, Pending, Writer};
-use crate::address::{Address, Durability};
+use crate::address::Address;
 use crate::backend::{Backend, Info, Scan};
 use crate::entry::{Entry, Expiry, Timestamp};
 use crate::error::{Error, Result};
@@ -73,22 +75,6 @@ fn open(mut address: Address) -> Result<Store> {
 /// SQLite takes no name for one of its own (`:memory:`, `file:…`).
 fn absolute(path: PathBuf) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::from_io("find the current folder", error))
-}
-
-#[cfg(feature = "rusqlite-0_43")]
-impl crate::kv::IntoStore for rusqlite::Connection {
-    /// The table `kv` of the connection's database, made on the first use if it is
-    /// not there. See [the store's documentation](crate::stores::sqlite).
-    fn into_store(self) -> Result<Store> {
-        let config = Config {
-            table: TableName::new(TableName::DEFAULT.to_owned())?,
-            timeout: TIMEOUT,
-            durability: Durability::Full,
-        };
-        let link = link::Link::new(self)?;
-        let slot = Arc::new(Mutex::new(Some(link)));
-        Ok(lazily(move || Database::open_given(&slot, &config)))
-    }
 }
 
 /// A store whose database `open` opens on the first use, on a thread.

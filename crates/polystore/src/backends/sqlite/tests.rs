@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::connection::{Config, Database};
 use super::table::{TableName, successor};
 use super::*;
+use crate::address::Durability;
 use crate::error::ErrorKind;
 
 /// A folder of the test's own, and a database in it.

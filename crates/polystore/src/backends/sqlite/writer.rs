@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::connection::Database;
 use super::failure::{Attempt, Failure};
@@ -137,7 +137,7 @@ impl Writer {
         if done.as_ref().is_err_and(Failure::is_busy) {
             return Now::Later;
         }
-        let done = done.map_err(Error::from);
+        let done = done.map_err(Failure::of_commit);
         let sooner = self.sweeper.note_write(expires);
         if sooner || self.database.log_pages() >= LOG_PAGES {
             return Now::DoneAndNudge(done);
@@ -181,6 +181,12 @@ impl Writer {
                         .partition(|write| write.deadline <= now.max(deadline));
                     answer_all(late, &error);
                     pending = left;
+                }
+                // Perhaps only one of them is too large: the others may fit without it.
+                Err(failure)
+                    if failure.code() == Some(ErrorCode::DiskFull) && pending.len() > 1 =>
+                {
+                    break link.waiting(deadline, |db| self.attempt_each(db, &pending));
                 }
                 Err(failure) => return answer_all(pending, &failure.of_commit()),
             }
@@ -236,6 +242,14 @@ impl Writer {
         }
         transaction.commit()?;
         Ok(outcomes)
+    }
+
+    /// Each in a transaction of its own.
+    fn attempt_each(&self, db: &Connection, pending: &[Pending]) -> Vec<Result<u64>> {
+        let alone = pending.chunks(1).map(|write| self.attempt(db, write));
+        alone
+            .flat_map(|done| done.unwrap_or_else(|failure| vec![Err(failure.of_commit())]))
+            .collect()
     }
 
     /// Writes the log back into the database when it has become long. Not on the threads
