@@ -292,12 +292,12 @@ impl Work for Writer {
 
     fn work(&self, jobs: Vec<Job>) {
         let mut pending = Vec::with_capacity(jobs.len());
-        let mut closing = None;
+        let mut closing = Vec::new();
         for job in jobs {
             match job {
                 Job::Write(write) => pending.push(write),
                 Job::Nudge => {}
-                Job::Close(answer) => closing = Some(answer),
+                Job::Close(answer) => closing.push(answer),
             }
         }
         if pending.is_empty() {
@@ -315,10 +315,10 @@ impl Work for Writer {
             }
             self.write(pending);
         }
-        if let Some(answer) = closing {
+        if !closing.is_empty() {
             let closed = self.database.close();
-            if let Some(answer) = answer {
-                let _ = answer.send(closed);
+            for answer in closing.into_iter().flatten() {
+                let _ = answer.send(closed.clone());
             }
         }
     }
