@@ -3,7 +3,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -49,6 +50,35 @@ impl<T> Future for Task<T> {
 
 pub(crate) async fn sleep(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+/// Lets others run that are ready to.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Two tasks that are to meet: one says when it begins what the other is to interrupt.
+#[derive(Clone, Default)]
+pub(crate) struct Signal(Arc<AtomicBool>);
+
+impl Signal {
+    pub(crate) fn give(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(crate) async fn wait(&self) {
+        while !self.0.load(Ordering::Acquire) {
+            yield_now().await;
+        }
+    }
 }
 
 /// What `future` gives, unless it takes longer than `limit`.

@@ -8,7 +8,7 @@ use polystore_kv::{Entry, ErrorKind, Expiry, Scan, Timestamp};
 use serde_json::Value;
 
 use crate::property::{Need, Property, property};
-use crate::runtime::{self, Instant};
+use crate::runtime::{self, Instant, Signal};
 use crate::subject::Subject;
 use crate::verdict::{Stop, Verdict, fails, holds, same, same_for, some};
 
@@ -156,10 +156,12 @@ async fn reading_never_takes_what_is_renewed_meanwhile(t: Subject) -> Verdict {
     for round in 0..25 {
         let key = format!("key {round}");
         t.plant_expired(&key).await?;
+        let begun = Signal::default();
         let readers: Vec<_> = (0..4)
             .map(|_| {
-                let (store, key) = (t.store.clone(), key.clone());
+                let (store, key, begun) = (t.store.clone(), key.clone(), begun.clone());
                 runtime::spawn(async move {
+                    begun.give();
                     store.get::<u32>(&key).await?;
                     store.has(&key).await?;
                     store.get_many::<u32>([&key]).await?;
@@ -168,6 +170,7 @@ async fn reading_never_takes_what_is_renewed_meanwhile(t: Subject) -> Verdict {
                 })
             })
             .collect();
+        begun.wait().await;
         t.store.set(&key, &round).await?;
         for reader in readers {
             reader.await?;
@@ -216,10 +219,15 @@ async fn prune_never_takes_what_is_renewed_meanwhile(t: Subject) -> Verdict {
         for key in &keys {
             t.plant_expired(key).await?;
         }
+        let begun = Signal::default();
         let pruner = {
-            let store = t.store.clone();
-            runtime::spawn(async move { store.prune().await })
+            let (store, begun) = (t.store.clone(), begun.clone());
+            runtime::spawn(async move {
+                begun.give();
+                store.prune().await
+            })
         };
+        begun.wait().await;
         let renewals = keys
             .iter()
             .map(|key| t.store.set(key, &round).expires("1h"));

@@ -6,7 +6,7 @@ use polystore_kv::{ErrorKind, Expires};
 use serde_json::Value;
 
 use crate::property::{Need, Property, property};
-use crate::runtime::{self, Instant};
+use crate::runtime::{self, Instant, Signal};
 use crate::subject::Subject;
 use crate::verdict::{Stop, Verdict, fails, holds, same, same_for, some};
 
@@ -108,16 +108,28 @@ async fn touch_with_an_expiry_that_is_over_deletes(t: Subject) -> Verdict {
 /// A touch that reads and writes in two steps would lose what was written in between.
 async fn touch_brings_no_old_value_back(t: Subject) -> Verdict {
     t.store.set("a", &0).await?;
-    for round in 1..=40 {
-        let touches: Vec<_> = (0..4)
+    for round in 1..=20 {
+        let begun = Signal::default();
+        let tasks: Vec<_> = (0..4)
             .map(|_| {
-                let store = t.store.clone();
-                runtime::spawn(async move { store.touch("a", "1h").await.map_err(Stop::from) })
+                let (store, begun) = (t.store.clone(), begun.clone());
+                runtime::spawn(async move {
+                    begun.give();
+                    for _ in 0..5 {
+                        same(store.touch("a", "1h").await?, true)?;
+                    }
+                    Ok::<_, Stop>(())
+                })
             })
             .collect();
+        begun.wait().await;
+        // The write meets their beginning, or the midst of them.
+        if round % 2 == 0 {
+            runtime::sleep(Duration::from_millis(1)).await;
+        }
         t.store.set("a", &round).await?;
-        for touch in touches {
-            same(touch.await?, true)?;
+        for task in tasks {
+            task.await?;
         }
         same(t.store.get("a").await?, Some(round))?;
     }
