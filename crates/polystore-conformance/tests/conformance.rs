@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ impl Backend for Shelf {
 /// Small, picky about keys and values, with its own keys and a clock of its own whose
 /// instants nobody can read.
 #[derive(Default)]
-struct Drawer(Mutex<Entries>);
+struct Drawer(Mutex<Entries>, AtomicU32);
 
 const LONGEST_VALUE: usize = 20_000;
 
@@ -108,11 +109,8 @@ impl Backend for Drawer {
         scan.select(live.collect::<Vec<_>>())
     }
     async fn add(&self, prefix: &str, entry: Entry) -> Result<String> {
-        let number = lock(&self.0).len();
-        let mut key = format!("{prefix}{number}");
-        while lock(&self.0).contains_key(&key) {
-            key += "+";
-        }
+        let number = self.1.fetch_add(1, Ordering::Relaxed);
+        let key = format!("{prefix}added {number}");
         self.set(&key, entry).await?;
         Ok(key)
     }
