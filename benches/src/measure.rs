@@ -72,8 +72,7 @@ pub(crate) fn operations<S: Subject>(subject: &S, operation: Operation, tasks: u
         let (subject, stop, done) = (subject.clone(), Arc::clone(&stop), Arc::clone(&done));
         let keys = Arc::clone(&keys);
         async move {
-            let mut count = 0;
-            let users: Vec<User> = (0..KEYS).map(User::new).collect();
+            let mut count: u32 = 0;
             let mut at = task as usize * 37;
             while !stop.load(Ordering::Relaxed) {
                 at = (at + 1) % keys.len();
@@ -86,15 +85,16 @@ pub(crate) fn operations<S: Subject>(subject: &S, operation: Operation, tasks: u
                             keys[at]
                         );
                     }
-                    Operation::Set => subject.set(&keys[at], &users[at]).await,
+                    // Another value each time: SQLite does not write what is there already.
+                    Operation::Set => subject.set(&keys[at], &User::new(count)).await,
                 }
-                count += 1;
+                count = count.wrapping_add(1);
                 // Tasks that never wait take turns all the same.
-                if tasks > 1 && count % 64 == 0 {
+                if tasks > 1 && count.is_multiple_of(64) {
                     tokio::task::yield_now().await;
                 }
             }
-            done.fetch_add(count, Ordering::Relaxed);
+            done.fetch_add(u64::from(count), Ordering::Relaxed);
         }
     };
     runtime.block_on(async {

@@ -45,13 +45,17 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Arc<str>> {
 }
 
 fn encode_into<'b, T: Serialize + ?Sized>(buffer: &'b mut Vec<u8>, value: &T) -> Result<&'b str> {
-    let formatter = Shallow { depth: 0 };
+    let has_null = Cell::new(false);
+    let formatter = Shallow {
+        depth: 0,
+        has_null: &has_null,
+    };
     let mut serializer = serde_json::Serializer::with_formatter(&mut *buffer, formatter);
     value
         .serialize(&mut serializer)
         .map_err(|error| encode_error::<T>(&error))?;
-    // Only a text with a `null` in it can have lost a number that JSON does not have.
-    if contains_null(buffer)
+    // Only a `null` can have been a number that JSON does not have.
+    if has_null.get()
         && let Err(NotFinite::Number) = value.serialize(FiniteOnly)
     {
         return Err(Error::new(
@@ -83,10 +87,6 @@ pub(crate) fn value_in(text: &[u8]) -> Result<&str> {
     serde_json::from_slice::<&RawValue>(text)
         .map(RawValue::get)
         .map_err(|error| not_json(&error))
-}
-
-fn contains_null(text: &[u8]) -> bool {
-    text.windows(4).any(|window| window == b"null")
 }
 
 fn encode_error<T: ?Sized>(error: &serde_json::Error) -> Error {
@@ -160,12 +160,14 @@ pub(crate) fn string_of_wtf8(mut text: &[u8]) -> String {
     json
 }
 
-/// Compact JSON that counts how deep it is.
-struct Shallow {
+/// Compact JSON that knows how deep it is, and whether it has a `null`.
+struct Shallow<'a> {
     depth: usize,
+    has_null: &'a Cell<bool>,
 }
 
-impl Shallow {
+impl Shallow<'_> {
+    #[inline]
     fn enter(&mut self) -> io::Result<()> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
@@ -177,22 +179,32 @@ impl Shallow {
     }
 }
 
-impl Formatter for Shallow {
+impl Formatter for Shallow<'_> {
+    #[inline]
+    fn write_null<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.has_null.set(true);
+        writer.write_all(b"null")
+    }
+
+    #[inline]
     fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
         self.enter()?;
         writer.write_all(b"[")
     }
 
+    #[inline]
     fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
         self.depth -= 1;
         writer.write_all(b"]")
     }
 
+    #[inline]
     fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
         self.enter()?;
         writer.write_all(b"{")
     }
 
+    #[inline]
     fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
         self.depth -= 1;
         writer.write_all(b"}")

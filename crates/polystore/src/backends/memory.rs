@@ -74,6 +74,8 @@ struct Map {
 type Shard = HashMap<Arc<str>, Slot>;
 
 struct Slot {
+    /// Its key, for the indexes.
+    name: Arc<str>,
     entry: Entry,
     /// Its place among [`Index::turns`].
     turn: u64,
@@ -126,7 +128,7 @@ impl Map {
     /// Puts what `decide` makes of what is there, if it makes anything.
     fn update(&self, key: &str, decide: impl FnOnce(Option<&Entry>) -> Option<Entry>) -> Written {
         let mut shard = write(self.shard(key));
-        let Some((name, slot)) = shard.get_key_value(key) else {
+        let Some(slot) = shard.get_mut(key) else {
             let Some(entry) = decide(None) else {
                 return Written::No;
             };
@@ -136,6 +138,7 @@ impl Map {
             let turn = self.limits.are_set().then(|| index.take_turn(&name));
             let first = index.note(&name, &entry, self.limits);
             let slot = Slot {
+                name: Arc::clone(&name),
                 entry,
                 turn: turn.unwrap_or_default(),
                 used: AtomicBool::new(false),
@@ -146,19 +149,15 @@ impl Map {
         let Some(entry) = decide(Some(&slot.entry)) else {
             return Written::No;
         };
-        let name = Arc::clone(name);
-        let Some(slot) = shard.get_mut(key) else {
-            return Written::No;
-        };
-        *slot.used.get_mut() = true;
         let unindexed = |entry: &Entry| entry.expiry() == Expiry::Never;
         if unindexed(&slot.entry) && unindexed(&entry) && !self.limits.are_set() {
             slot.entry = entry;
             return Written::Yes;
         }
+        *slot.used.get_mut() = true;
         let mut index = write(&self.index);
-        index.forget(&name, &slot.entry, self.limits);
-        let first = index.note(&name, &entry, self.limits);
+        index.forget(&slot.name, &slot.entry, self.limits);
+        let first = index.note(&slot.name, &entry, self.limits);
         slot.entry = entry;
         first
     }

@@ -1,0 +1,70 @@
+//! `cargo xtask`: the project's commands, the same for a person and for CI.
+
+mod ci;
+mod hygiene;
+mod licences;
+mod metadata;
+mod node;
+mod run;
+mod suite;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  test [-- ARGS]  run every test of the workspace, the ones against the npm package included;
+                  ARGS go to `cargo test` (naming a package with -p tests that one only)
+  ci              what CI runs: format, hygiene, licences, clippy, docs, each feature alone,
+                  examples, then `test`; stops at the first stage that fails
+  bench [ARGS]    measure in release mode; ARGS go to the benchmark program
+  help            print this
+
+`test`, `ci` and `bench` need Node 20 or later with npm, and C and C++ compilers. On Debian and Ubuntu they
+install what is missing (as root, or by a sudo that asks for no password). Elsewhere the tests against
+npm are left out with a warning, unless CI is set: then that is a failure.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((command, rest)) = arguments.split_first() else {
+        return misused("no command given");
+    };
+
+    let outcome = match (command.as_str(), rest) {
+        ("test", []) => suite::command(&[]),
+        ("test", [separator, extra @ ..]) if separator == "--" => suite::command(extra),
+        ("ci", []) => ci::command(),
+        ("bench", [separator, extra @ ..]) if separator == "--" => bench(extra),
+        ("bench", extra) => bench(extra),
+        ("help" | "--help" | "-h", _) => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        ("test" | "ci", [unexpected, ..]) => {
+            return misused(&format!("`{command}` does not take {unexpected:?}"));
+        }
+        _ => return misused(&format!("no command is named {command:?}")),
+    };
+
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(arguments: &[String]) -> run::Outcome<bool> {
+    let mut command = run::cargo(["run", "--release", "--package", "polystore-benches", "--"]);
+    command.args(arguments).envs(node::prepare()?.environment);
+    run::run(&mut command)?;
+    Ok(true)
+}
+
+fn misused(problem: &str) -> ExitCode {
+    eprintln!("error: {problem}\n\n{USAGE}");
+    ExitCode::from(2)
+}

