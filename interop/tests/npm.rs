@@ -1,5 +1,7 @@
 //! Each side reads, lists and deletes what the other wrote.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};

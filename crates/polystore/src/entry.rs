@@ -35,11 +35,7 @@ impl Timestamp {
     /// A fraction of a millisecond rounds up, so that nothing expires early; what is
     /// past [`Timestamp::MAX`] is cut to it.
     #[must_use]
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        reason = "`as` saturates, and MAX is below 2^53"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates")]
     pub fn from_fractional_millis(millis: f64) -> Self {
         Self((millis.ceil() as i64).min(Self::MAX.0))
     }

@@ -71,6 +71,7 @@ mod json;
 mod kv;
 mod lazy;
 mod random;
+mod scan;
 mod store;
 pub mod stores;
 mod stream;

@@ -1,5 +1,7 @@
 //! What holds of the API whatever keeps the data.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 //! The tests run this very program again as a child that writes until it is killed.
 
 #![cfg(all(unix, feature = "file", feature = "folder"))]
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

@@ -1,6 +1,7 @@
 //! `file:dir/`: its format, and what it does with files that are not as they should be.
 
 #![cfg(feature = "folder")]
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -21,7 +21,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,8 +35,9 @@ use self::write::{MOST_BYTES, Op};
 use self::writer::{Job, Now, Pending, Writer};
 use crate::address::Address;
 use crate::backend::{Backend, Info, Scan};
+use crate::disk;
 use crate::entry::{Entry, Expiry, Timestamp};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gather::{AnyJob, Blocking, Crew};
 use crate::kv::Opener;
 use crate::lazy::Lazy;
@@ -62,19 +62,14 @@ fn open(mut address: Address) -> Result<Store> {
                 "a sqlite: URL names a file: its path does not end in /",
             ));
         }
-        _ => Some(absolute(address.path()?)?),
+        // SQLite takes no absolute path for a name of its own (`:memory:`, `file:…`).
+        _ => Some(disk::absolute(&address.path()?)?),
     };
     address.finish(&["table", "timeout", "sync"])?;
     Ok(lazily(move || match &file {
         Some(path) => Database::open_file(path, &config),
         None => Database::open_in_memory(&config),
     }))
-}
-
-/// So that it stays the same file when the program changes its folder, and so that
-/// SQLite takes no name for one of its own (`:memory:`, `file:…`).
-fn absolute(path: PathBuf) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|error| Error::from_io("find the current folder", error))
 }
 
 /// A store whose database `open` opens on the first use, on a thread.

@@ -1,0 +1,150 @@
+//! What a listing is to give.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::entry::Entry;
+use crate::error::Result;
+
+/// Which entries a listing is to give, and how much of each.
+///
+/// ```
+/// use polystore_kv::Scan;
+/// let page = Scan::new().prefix("user:").after("user:41").limit(100);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Scan {
+    /// What their keys begin with, literally. Empty: all.
+    pub prefix: String,
+    /// Only keys after this one, in the order of their bytes.
+    pub after: Option<String>,
+    /// At most so many live ones, and then the first, in the order of their keys' bytes.
+    pub limit: Option<usize>,
+    /// Whether the values are wanted; else [`Entry::without_value`] will do.
+    pub values: bool,
+    /// Whether the instants of expiry are wanted; else [`Expiry::Unread`] will do for
+    /// an entry that the store has judged live.
+    pub expiries: bool,
+}
+
+impl Scan {
+    /// Everything, with values and expiries.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            values: true,
+            expiries: true,
+            ..Self::default()
+        }
+    }
+
+    /// Only keys that begin with `prefix`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Only keys after `key`, in the order of their bytes.
+    #[must_use]
+    pub fn after(mut self, key: impl Into<String>) -> Self {
+        self.after = Some(key.into());
+        self
+    }
+
+    /// The first `limit` of them, in the order of their keys' bytes.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Whether values are wanted.
+    #[must_use]
+    pub fn values(mut self, values: bool) -> Self {
+        self.values = values;
+        self
+    }
+
+    /// Whether the instants of expiry are wanted.
+    #[must_use]
+    pub fn expiries(mut self, expiries: bool) -> Self {
+        self.expiries = expiries;
+        self
+    }
+
+    /// Whether `key` is one of those asked for, the limit aside.
+    #[must_use]
+    pub fn wants(&self, key: &str) -> bool {
+        key.starts_with(&self.prefix) && self.after.as_deref().is_none_or(|after| key > after)
+    }
+
+    /// What this asks for out of `entries`, which may be all that a store has and in
+    /// any order: the simplest way to write [`Backend::scan`].
+    ///
+    /// It holds no more than `limit` entries.
+    pub fn select<I>(self, entries: I) -> BoxStream<'static, Result<(String, Entry)>>
+    where
+        I: IntoIterator<Item = (String, Entry), IntoIter: Send + 'static>,
+    {
+        self.select_from(stream::iter(entries).map(Ok))
+    }
+
+    /// As [`select`](Self::select), of a stream.
+    pub fn select_from<S>(self, entries: S) -> BoxStream<'static, Result<(String, Entry)>>
+    where
+        S: futures_core::Stream<Item = Result<(String, Entry)>> + Send + 'static,
+    {
+        let limit = self.limit;
+        let wanted = entries.try_filter(move |(key, _)| std::future::ready(self.wants(key)));
+        match limit {
+            None => wanted.boxed(),
+            Some(limit) => stream::once(first_by_key(wanted, limit))
+                .map_ok(|first| stream::iter(first).map(Ok))
+                .try_flatten()
+                .boxed(),
+        }
+    }
+}
+
+/// The `limit` entries of the smallest keys, in order. What has expired does not count.
+async fn first_by_key<S>(entries: S, limit: usize) -> Result<Vec<(String, Entry)>>
+where
+    S: futures_core::Stream<Item = Result<(String, Entry)>> + Send,
+{
+    struct ByKey(String, Entry);
+    impl PartialEq for ByKey {
+        fn eq(&self, other: &Self) -> bool {
+            self.0 == other.0
+        }
+    }
+    impl Eq for ByKey {}
+    impl PartialOrd for ByKey {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+    impl Ord for ByKey {
+        fn cmp(&self, other: &Self) -> Ordering {
+            self.0.cmp(&other.0)
+        }
+    }
+
+    let mut first = BinaryHeap::new();
+    let mut entries = std::pin::pin!(entries);
+    while let Some((key, entry)) = entries.try_next().await? {
+        if entry.is_expired() {
+            continue;
+        }
+        first.push(ByKey(key, entry));
+        if first.len() > limit {
+            first.pop();
+        }
+    }
+    let sorted = first.into_sorted_vec();
+    Ok(sorted.into_iter().map(|ByKey(k, e)| (k, e)).collect())
+}
