@@ -26,7 +26,7 @@ pub struct Scan {
     pub limit: Option<usize>,
     /// Whether the values are wanted; else [`Entry::without_value`] will do.
     pub values: bool,
-    /// Whether the instants of expiry are wanted; else [`Expiry::Unread`] will do for
+    /// Whether the instants of expiry are wanted; else [`Expiry::Unread`](crate::Expiry::Unread) will do for
     /// an entry that the store has judged live.
     pub expiries: bool,
 }
@@ -84,7 +84,7 @@ impl Scan {
     }
 
     /// What this asks for out of `entries`, which may be all that a store has and in
-    /// any order: the simplest way to write [`Backend::scan`].
+    /// any order: the simplest way to write [`Backend::scan`](crate::backend::Backend::scan).
     ///
     /// It holds no more than `limit` entries.
     pub fn select<I>(self, entries: I) -> BoxStream<'static, Result<(String, Entry)>>

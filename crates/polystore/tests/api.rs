@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use futures_util::{StreamExt, TryStreamExt};
-use polystore_kv::{Error, ErrorKind, Expires, IntoStore, Store, TypedStore, kv, lazy};
+use polystore_kv::backend::{Backend, BoxStream, Info, async_trait};
+use polystore_kv::{
+    Entry, Error, ErrorKind, Expires, Expiry, IntoStore, Result, Scan, Store, TypedStore, kv, lazy,
+};
 use serde_json::{Value, json};
 
 fn memory() -> Store {
@@ -245,6 +248,139 @@ async fn a_cancelled_waiter_does_not_strand_the_others() {
 }
 
 #[tokio::test]
+async fn a_panic_while_connecting_is_an_error_and_the_next_tries_again() {
+    let attempts = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&attempts);
+    let store = kv(lazy(move || {
+        // Before there is a future, and then in it.
+        let attempt = counted.fetch_add(1, Ordering::SeqCst);
+        assert!(attempt != 0, "the first attempt panics");
+        async move {
+            assert!(attempt != 1, "the second attempt panics");
+            Ok::<_, Error>("memory:")
+        }
+    }))
+    .unwrap();
+    for _ in 0..2 {
+        assert!(store.has("a").await.unwrap_err().is_connection());
+    }
+    assert!(!store.has("a").await.unwrap());
+}
+
+#[test]
+fn an_attempt_ends_with_the_runtime_that_it_was_begun_on() {
+    let store = kv(lazy(|| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Ok::<_, Error>("memory:")
+    }))
+    .unwrap();
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().build().unwrap()
+    };
+    let gives_up = runtime()
+        .block_on(async { tokio::time::timeout(Duration::from_millis(1), store.has("a")).await });
+    assert!(gives_up.is_err());
+    assert!(!runtime().block_on(store.has("a")).unwrap());
+}
+
+#[test]
+fn threads_that_begin_at_once_connect_once() {
+    for _ in 0..300 {
+        let attempts = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&attempts);
+        let store = kv(lazy(move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async { Ok::<_, Error>("memory:") }
+        }))
+        .unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| futures_executor::block_on(store.has("a")).unwrap());
+            }
+        });
+        assert_eq!(attempts.load(Ordering::SeqCst), 1);
+    }
+}
+
+/// A backend that does not keep its contract.
+struct Faulty;
+
+#[async_trait]
+impl Backend for Faulty {
+    fn info(&self) -> Info {
+        Info::new("faulty")
+    }
+    async fn get(&self, _: &str) -> Result<Option<Entry>> {
+        Ok(None)
+    }
+    async fn set(&self, key: &str, _: Entry) -> Result<()> {
+        match key {
+            "full" => Err(Error::new(ErrorKind::Full, "no room")),
+            _ => Ok(()),
+        }
+    }
+    async fn del(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
+    fn scan(&self, _: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
+        Scan::new().select([("é".to_owned(), Entry::new(&1, Expiry::Never).unwrap())])
+    }
+    async fn get_many(&self, _: &[String]) -> Result<Vec<Option<Entry>>> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_breaks_its_contract_is_an_error_and_no_panic() {
+    let store = kv(Faulty).unwrap();
+    assert!(store.prefix("user:").keys().await.unwrap_err().is_data());
+    assert!(store.get_many::<u8>(["a"]).await.unwrap_err().is_data());
+    let error = store.set_many([("a", 1), ("full", 2)]).await.unwrap_err();
+    assert!(error.is_maybe_applied(), "{error:?}");
+    assert_eq!(error.key(), Some("full"));
+    assert!(!store.set("full", &1).await.unwrap_err().is_maybe_applied());
+}
+
+#[tokio::test]
+async fn a_page_is_only_short_at_the_end() {
+    let store = memory();
+    let entry = |json: &str| Entry::from_stored(json, Expiry::Never);
+    // What somebody else left there: not JSON, and nulls.
+    for (key, json) in [
+        ("a", "1"),
+        ("b", "{"),
+        ("c", "null"),
+        ("d", "2"),
+        ("e", "3"),
+        ("f", "{"),
+    ] {
+        store.backend().set(key, entry(json)).await.unwrap();
+    }
+    let page = store.scan(Scan::new().limit(2)).map_ok(|(key, _)| key);
+    assert_eq!(page.try_collect::<Vec<_>>().await.unwrap(), ["a", "d"]);
+    let page = store
+        .scan(Scan::new().after("d").limit(2))
+        .map_ok(|(key, _)| key);
+    assert_eq!(page.try_collect::<Vec<_>>().await.unwrap(), ["e"]);
+}
+
+#[tokio::test]
+async fn the_time_left_is_never_more_than_was_given_nor_nothing() {
+    let store = memory();
+    for _ in 0..300 {
+        store.set("a", &1).expires("2ms").await.unwrap();
+        while let Some(left) = store.ttl("a").await.unwrap() {
+            let left = left.as_duration().unwrap();
+            assert!(
+                left <= Duration::from_millis(2) && !left.is_zero(),
+                "{left:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_library_takes_any_store() {
     struct Limiter(Store);
     impl Limiter {
@@ -378,7 +514,6 @@ async fn memory_evicts_what_was_not_used_and_refuses_what_cannot_fit() {
 
 #[tokio::test]
 async fn expired_entries_leave_memory_by_themselves() {
-    use polystore_kv::Scan;
     let store = memory();
     store.set("stays", &1).await.unwrap();
     for n in 0..5000 {

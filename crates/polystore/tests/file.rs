@@ -179,6 +179,113 @@ mod unix {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_file_is_secret_while_it_is_written_too() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("cache.json");
+    let store = store_in(&folder);
+    store.set("a", &"x".repeat(100_000)).await.unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let watch = std::thread::spawn({
+        let (done, folder) = (Arc::clone(&done), folder.path().to_owned());
+        move || {
+            while !done.load(Ordering::Relaxed) {
+                for found in fs::read_dir(&folder).unwrap().flatten() {
+                    let name = found.file_name().into_string().unwrap();
+                    if let Ok(metadata) = found.metadata()
+                        && !name.ends_with(".lock")
+                    {
+                        let mode = metadata.permissions().mode() & 0o777;
+                        assert_eq!(mode, 0o600, "{name}");
+                    }
+                }
+            }
+        }
+    });
+    for n in 0..50 {
+        store.set("n", &n).await.unwrap();
+    }
+    done.store(true, Ordering::Relaxed);
+    watch.join().unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_in_the_locks_place_is_an_error() {
+    let folder = TempDir::new().unwrap();
+    let pipe = folder.path().join(".cache.json.lock");
+    let made = std::process::Command::new("mkfifo")
+        .arg(&pipe)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    assert!(store_in(&folder).set("a", &1).await.unwrap_err().is_data());
+}
+
+#[tokio::test]
+async fn a_closed_store_leaves_the_file_alone() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("cache.json");
+    let store = store_in(&folder);
+    store.set("a", &1).expires("10ms").await.unwrap();
+    store.close().await.unwrap();
+    let before = fs::read(&path).unwrap();
+    // Longer than a store that is open takes to sweep.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+/// Writes as somebody who may write the folder but not the file.
+#[cfg(unix)]
+#[tokio::test]
+#[ignore = "another test runs it as another user"]
+async fn write_as_another_user() {
+    let url = std::env::var("POLYSTORE_TEST_URL").unwrap();
+    let error = kv(url).unwrap().set("a", &2).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_one_may_not_write_is_not_replaced() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+
+    const NOBODY: u32 = 65534;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("cache.json");
+    store_in(&folder).set("a", &1).await.unwrap();
+    let before = fs::metadata(&path).unwrap();
+    if before.uid() != 0 {
+        eprintln!("SKIPPED: only root can run a program as another user");
+        return;
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    // Where it may be run from: the folder of this program may be root's alone.
+    let program = folder.path().join("program");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let output = std::process::Command::new(&program)
+        .args([
+            "write_as_another_user",
+            "--exact",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env("POLYSTORE_TEST_URL", format!("file:{}", path.display()))
+        .uid(NOBODY)
+        .gid(NOBODY)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::metadata(&path).unwrap().ino(), before.ino());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_writes_at_once_are_all_kept() {
     let folder = TempDir::new().unwrap();

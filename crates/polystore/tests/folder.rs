@@ -241,3 +241,118 @@ async fn expired_entries_leave_the_folder_by_themselves() {
         }
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn one_bad_file_stops_nothing_but_itself() {
+    let folder = TempDir::new().unwrap();
+    std::os::unix::fs::symlink("loop.json", folder.path().join("loop.json")).unwrap();
+    fs::write(
+        folder.path().join("null.json"),
+        r#"{"expires":null,"value":null}"#,
+    )
+    .unwrap();
+    let store = store_in(&folder);
+    store.set("stays", &1).await.unwrap();
+    store.set("goes", &1).expires("20ms").await.unwrap();
+    assert_eq!(
+        store.get::<Value>("loop").await.unwrap_err().kind(),
+        ErrorKind::Corrupt
+    );
+    // The npm package writes it for NaN, and takes it for no value.
+    assert!(!store.has("null").await.unwrap());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while folder.path().join("goes.json").exists() {
+        assert!(Instant::now() < deadline, "still there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(store.keys().await.unwrap(), ["stays"]);
+    store.prune().await.unwrap();
+    store.clear().await.unwrap();
+    assert_eq!(names(&folder), ["loop.json", "null.json"]);
+    assert!(store.insert("null", &1).await.unwrap());
+}
+
+/// On some file systems a file that is replaced moves in its folder's list: out of the way
+/// of a reader, or back into it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_is_whole_while_entries_are_replaced() {
+    const KEYS: usize = 500;
+    for place in ["/dev/shm", "/tmp"] {
+        let Ok(folder) = TempDir::new_in(place) else {
+            continue;
+        };
+        let store = kv(format!("file:{}/?sync=normal", folder.path().display())).unwrap();
+        store
+            .set_many((0..KEYS).map(|n| (n.to_string(), 0)))
+            .await
+            .unwrap();
+        let writer = tokio::spawn({
+            let store = store.clone();
+            async move {
+                for n in 0.. {
+                    store.set(&(n * 7 % KEYS).to_string(), &n).await.unwrap();
+                }
+            }
+        });
+        for _ in 0..20 {
+            let keys = store.keys().await.unwrap();
+            let different: std::collections::HashSet<_> = keys.iter().collect();
+            assert_eq!((keys.len(), different.len()), (KEYS, KEYS), "{place}");
+        }
+        writer.abort();
+        let _ = writer.await;
+        store.close().await.unwrap();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_wait_in_vain_keep_one_thread_waiting() {
+    fn waiting_threads() -> usize {
+        let threads = fs::read_dir("/proc/self/task").unwrap().flatten();
+        let names =
+            threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+        names
+            .filter(|name| name.starts_with("polystore-lock"))
+            .count()
+    }
+    let folder = TempDir::new().unwrap();
+    let url = format!("file:{}/?timeout=100ms", folder.path().display());
+    let store = kv(url).unwrap();
+    store.set("a", &1).await.unwrap();
+    let lock = fs::File::open(folder.path().join(".polystore/lock")).unwrap();
+    lock.lock().unwrap();
+    for round in 0..3 {
+        let writes = (0..16).map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move { store.set(&n.to_string(), &n).await })
+        });
+        for write in writes.collect::<Vec<_>>() {
+            let error = write.await.unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout, "round {round}: {error:?}");
+        }
+    }
+    assert!(waiting_threads() <= 1, "{}", waiting_threads());
+    lock.unlock().unwrap();
+    store.set("a", &2).await.unwrap();
+    assert_eq!(names(&folder), ["a.json"]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_entry_keeps_the_mode_of_its_file() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = TempDir::new().unwrap();
+    let store = store_in(&folder);
+    let path = folder.path().join("a.json");
+    store.set("a", &1).await.unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    store.set("a", &2).await.unwrap();
+    store.touch("a", "1h").await.unwrap();
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+}
