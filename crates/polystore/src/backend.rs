@@ -296,7 +296,7 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Puts `entry` under `key` only if nothing live is there, atomically, and says
-    /// whether it did.
+    /// whether it did. The expiry may have passed by now: then it only says whether it could.
     async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
         let _ = (key, entry);
         Err(Error::unsupported(
@@ -314,13 +314,12 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Removes what is under `key` only if it still is `seen`, atomically, and says
-    /// whether it did. A store that converts expiries from a clock of its own allows for
+    /// whether it did. `seen` is as [`entry`](Self::entry) or [`scan`](Self::scan) gave it,
+    /// with its instant of expiry. A store that converts expiries from a clock of its own allows for
     /// what that may be off by.
     async fn evict(&self, key: &str, seen: &Entry) -> Result<bool> {
         let _ = (key, seen);
-        Err(Error::unsupported(
-            "prune: it cannot remove an entry only if it is unchanged",
-        ))
+        Err(cannot_evict())
     }
 
     /// Physically removes what has expired among the keys that begin with `prefix`,
@@ -328,6 +327,9 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// The default lists them and [evicts](Self::evict) one by one.
     async fn prune(&self, prefix: &str) -> Result<u64> {
+        if !self.info().capabilities.prune {
+            return Err(cannot_evict());
+        }
         let mut entries = self.scan(Scan::new().prefix(prefix));
         let mut pruned = 0;
         while let Some((key, entry)) = entries.try_next().await? {
@@ -360,6 +362,10 @@ pub trait Backend: Send + Sync + 'static {
         let _ = key;
         Err(entry)
     }
+}
+
+fn cannot_evict() -> Error {
+    Error::unsupported("prune: it cannot remove an entry only if it is unchanged")
 }
 
 #[async_trait]

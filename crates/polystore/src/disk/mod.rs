@@ -1,13 +1,12 @@
 //! Files that are replaced whole, and locks between processes.
 
-mod lock;
+pub(crate) mod lock;
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{ErrorKind as Io, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-pub(crate) use self::lock::{Lock, LockFile};
 use crate::address::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::random;

@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use super::names::{self, Name};
 use crate::address::Durability;
-use crate::disk::{self, Draft, Lock, LockFile};
+use crate::disk::lock::{Lock, LockFile};
+use crate::disk::{self, Draft};
 use crate::entry::{Entry, Expiry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json;
