@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::future::Future;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use polystore_kv::{Store, kv};
@@ -79,7 +80,8 @@ impl BareSqlite {
         connection
             .execute_batch(&format!(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};
-                 CREATE TABLE IF NOT EXISTS kv (id TEXT PRIMARY KEY, value TEXT NOT NULL, expires_at INTEGER);"
+                 CREATE TABLE IF NOT EXISTS kv (id TEXT PRIMARY KEY, value TEXT NOT NULL, expires_at INTEGER);
+                 CREATE INDEX IF NOT EXISTS idx_kv_expires_at ON kv (expires_at);"
             ))
             .expect("it sets up");
         Self(Arc::new(Mutex::new(connection)))
@@ -112,7 +114,9 @@ impl Subject for BareSqlite {
 
 /// Replaces the file `path` with `content`, on the disk if `full`.
 fn replace(path: &PathBuf, content: &[u8], full: bool) {
-    let temporary = path.with_extension("tmp");
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("{number}.tmp"));
     let mut file = File::create(&temporary).expect("it creates");
     file.write_all(content).expect("it writes");
     if full {
