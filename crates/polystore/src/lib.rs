@@ -70,6 +70,7 @@ mod gather;
 mod json;
 mod kv;
 mod lazy;
+mod opener;
 mod random;
 mod scan;
 mod store;

@@ -11,17 +11,17 @@ pub(crate) mod sqlite;
 
 #[cfg(not(all(feature = "file", not(target_family = "wasm"))))]
 pub(crate) mod file {
-    pub(crate) const STORE: crate::kv::Opener = crate::kv::Opener::absent("file");
+    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("file");
 }
 #[cfg(not(all(feature = "folder", not(target_family = "wasm"))))]
 pub(crate) mod folder {
-    pub(crate) const STORE: crate::kv::Opener = crate::kv::Opener::absent("folder");
+    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("folder");
 }
 #[cfg(not(feature = "memory"))]
 pub(crate) mod memory {
-    pub(crate) const STORE: crate::kv::Opener = crate::kv::Opener::absent("memory");
+    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("memory");
 }
 #[cfg(not(all(feature = "sqlite", not(target_family = "wasm"))))]
 pub(crate) mod sqlite {
-    pub(crate) const STORE: crate::kv::Opener = crate::kv::Opener::absent("sqlite");
+    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("sqlite");
 }

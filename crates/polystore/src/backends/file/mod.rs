@@ -28,7 +28,7 @@ use crate::disk::lock::LockFile;
 use crate::entry::{Entry, Expiry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gather::{Crew, Work};
-use crate::kv::Opener;
+use crate::opener::Opener;
 use crate::store::Store;
 
 pub(crate) const STORE: Opener = Opener::new("file", open);

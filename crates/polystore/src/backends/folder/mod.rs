@@ -26,7 +26,7 @@ use crate::disk;
 use crate::entry::{Entry, Expiry};
 use crate::error::{Error, Result};
 use crate::gather::{AnyJob, Blocking, Crew, Work};
-use crate::kv::Opener;
+use crate::opener::Opener;
 use crate::store::Store;
 
 pub(crate) const STORE: Opener = Opener::new("folder", open);

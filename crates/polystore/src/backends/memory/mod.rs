@@ -15,7 +15,7 @@ use crate::backend::{Backend, Info, Scan};
 use crate::entry::{Entry, Expiry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gather::Crew;
-use crate::kv::Opener;
+use crate::opener::Opener;
 use crate::store::Store;
 
 pub(crate) const STORE: Opener = Opener::new("memory", open);

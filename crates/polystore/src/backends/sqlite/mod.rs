@@ -39,8 +39,8 @@ use crate::disk;
 use crate::entry::{Entry, Expiry, Timestamp};
 use crate::error::Result;
 use crate::gather::{AnyJob, Blocking, Crew};
-use crate::kv::Opener;
 use crate::lazy::Lazy;
+use crate::opener::Opener;
 use crate::random;
 use crate::store::Store;
 
