@@ -161,18 +161,15 @@ impl IntoStore for &str {
     }
 }
 
-/// A path that ends in `.json` is a JSON file, any other one a folder. Unlike in a URL,
-/// nothing in it is decoded.
+/// A path that ends in `.json` is a JSON file, one in `.db`, `.sqlite` or `.sqlite3` a
+/// database, and any other one a folder. Unlike in a URL, nothing in it is decoded.
 impl IntoStore for &Path {
     fn into_store(self) -> Result<Store> {
         let address = Address::of_path(self)?;
-        if self
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
-            file::STORE.open(address)
-        } else {
-            folder::STORE.open(address)
+        match self.extension().and_then(|extension| extension.to_str()) {
+            Some("json") => file::STORE.open(address),
+            Some("db" | "sqlite" | "sqlite3") => sqlite::STORE.open(address),
+            _ => folder::STORE.open(address),
         }
     }
 }

@@ -724,3 +724,16 @@ fn a_full_database_says_so_and_goes_on() {
         assert!(!store.has("d").await.unwrap());
     });
 }
+
+#[test]
+fn a_path_says_what_it_is_and_is_not_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["100% ?#.db", "a.sqlite", "b.sqlite3"] {
+        let store = kv(folder.path().join(name)).unwrap();
+        block_on(store.has("a")).unwrap();
+        assert_eq!(store.kind(), "sqlite");
+        assert!(folder.path().join(name).is_file());
+    }
+    assert_eq!(kv(folder.path().join("a.json")).unwrap().kind(), "file");
+    assert_eq!(kv(folder.path().join("a.txt")).unwrap().kind(), "folder");
+}
