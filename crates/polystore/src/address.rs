@@ -27,7 +27,7 @@ impl Address {
             .ok_or_else(|| {
                 invalid(
                     "a store's URL begins with its kind, such as memory:, file:cache.json \
-                     or sqlite:app.db",
+                     or sqlite:app.db (a path goes as a Path)",
                 )
             })?;
         if rest.contains('#') {

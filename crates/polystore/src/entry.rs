@@ -70,6 +70,16 @@ impl Timestamp {
     }
 }
 
+impl From<SystemTime> for Timestamp {
+    /// The first whole millisecond at or after `time`; what is before 1970 or past
+    /// [`Timestamp::MAX`] is cut to that.
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let millis = i64::try_from(since.as_nanos().div_ceil(1_000_000));
+        Self(millis.unwrap_or(i64::MAX)).min(Self::MAX)
+    }
+}
+
 /// The clock of this machine: the only place that asks it for the date.
 fn since_1970() -> Duration {
     // A clock set before 1970 makes everything live.

@@ -208,6 +208,14 @@ impl Error {
         self.edit(|inner| inner.maybe_applied = true)
     }
 
+    /// The same error, saying which file or folder it is about.
+    pub(crate) fn with_path(self, path: &std::path::Path) -> Self {
+        self.edit(|inner| {
+            let message = format!("{} ({})", inner.message, path.display());
+            inner.message = message.into();
+        })
+    }
+
     /// The same error of a write of many: some of them may have been applied, unless the
     /// store could not even begin.
     pub(crate) fn of_many(self) -> Self {

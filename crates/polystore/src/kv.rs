@@ -100,16 +100,24 @@ fn connect_error<E: Into<BoxError>>(error: E) -> Error {
 /// ```
 /// use polystore_kv::{kv, IntoStore, Result, Store};
 ///
-/// struct Limiter { hits: Store }
+/// /// Says of each message once that it is new.
+/// struct Once { seen: Store }
 ///
-/// impl Limiter {
+/// impl Once {
 ///     fn new(store: impl IntoStore) -> Result<Self> {
-///         Ok(Self { hits: kv(store)?.prefix("limiter:").expires("1min") })
+///         Ok(Self { seen: kv(store)?.prefix("seen:").expires("1 day") })
+///     }
+///     async fn is_new(&self, id: &str) -> Result<bool> {
+///         self.seen.insert(id, &true).await
 ///     }
 /// }
 ///
-/// let limiter = Limiter::new("memory:")?;
+/// # futures_executor::block_on(async {
+/// let once = Once::new("memory:")?;
+/// assert!(once.is_new("message-1").await?);
+/// assert!(!once.is_new("message-1").await?);
 /// # Ok::<(), polystore_kv::Error>(())
+/// # }).unwrap();
 /// ```
 pub trait IntoStore {
     /// The store.

@@ -23,9 +23,9 @@
 //!   cannot hold is an error before anything is changed.
 //! - **Expiry** is exact to the millisecond on reads; nothing expires early; what has
 //!   expired leaves the store by itself.
-//! - **Durability**: when a write has returned, killing the process loses nothing, and no
-//!   reader ever sees half a value.
-//! - **Concurrency**: tasks, threads and processes may share a store.
+//! - **Durability**: when a write to disk has returned, killing the process loses nothing,
+//!   and no reader ever sees half a value.
+//! - **Concurrency**: tasks and threads may share a store, and processes one on disk.
 //! - **Errors** name backend, operation and key, fall into [three categories](Error),
 //!   and show neither values nor passwords. A failure is never `None` or an empty list.
 //!
@@ -47,7 +47,9 @@
 //!
 //! # What it is not
 //!
-//! It has no transactions over several keys, no queries but by prefix, and no values but JSON.
+//! It has no transactions over several keys, no counters and no compare-and-swap
+//! ([`insert`](Store::insert) and [`touch`](Store::touch) are the conditional writes), no queries but
+//! by prefix, and no values but JSON.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

@@ -24,9 +24,9 @@ pub struct Scan {
     pub after: Option<String>,
     /// At most so many live ones, and then the first, in the order of their keys' bytes.
     pub limit: Option<usize>,
-    /// Whether the values are wanted; else [`Entry::without_value`] will do.
+    /// Whether the values are wanted; if not, a backend may give [`Entry::without_value`].
     pub values: bool,
-    /// Whether the instants of expiry are wanted; else [`Expiry::Unread`](crate::Expiry::Unread) will do for
+    /// Whether the instants of expiry are wanted; if not, a backend may give [`Expiry::Unread`](crate::Expiry::Unread) for
     /// an entry that the store has judged live.
     pub expiries: bool,
 }

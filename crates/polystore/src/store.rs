@@ -25,14 +25,15 @@ use crate::write::Write;
 /// share the connection. Methods may be called from any task, thread and runtime.
 ///
 /// Values are whatever serde turns into JSON. Numbers keep their precision. `null` (so
-/// `None` and `()` too) is not a value: setting it deletes.
+/// `None` and `()` too) is not a value: setting it deletes. Bytes become an array of numbers,
+/// about four times as long: keep them as text, in base64 say.
 ///
 /// # Errors
 ///
 /// Every method fails with a [connection error](Error::is_connection) if the store cannot
 /// be reached or used, and with [`ErrorKind::Closed`] after [`close`](Self::close). A key
 /// that the store cannot hold is [`ErrorKind::InvalidKey`]; most stores take any. What
-/// else a method can fail with stands at the method.
+/// else a method can fail with is listed there.
 ///
 /// # Examples
 ///
@@ -137,8 +138,8 @@ impl Store {
 
     /// The same store with an expiry for every write that names none of its own.
     ///
-    /// Takes what [`Expires`] is made of. One that means nothing is reported by each
-    /// write, as [`ErrorKind::InvalidOption`].
+    /// Takes what [`Expires`] is made of. An invalid one is reported by each write, as
+    /// [`ErrorKind::InvalidOption`].
     ///
     /// ```
     /// # use polystore_kv::kv;
@@ -307,13 +308,15 @@ impl Store {
     /// [`ErrorKind::Unsupported`] if the store does not say ([`Capabilities::ttl`]).
     ///
     /// ```
-    /// # use std::time::Duration;
     /// # use polystore_kv::{kv, Expires};
     /// # futures_executor::block_on(async {
     /// let store = kv("memory:")?;
     /// store.set("a", &1).expires("1h").await?;
-    /// let left = store.ttl("a").await?.and_then(Expires::as_duration);
-    /// assert!(left > Some(Duration::from_secs(3590)));
+    /// match store.ttl("a").await? {
+    ///     None => println!("there is no value"),
+    ///     Some(Expires::NEVER) => println!("it stays"),
+    ///     Some(left) => println!("it stays for {left}"),   // 3599.9s
+    /// }
     /// # Ok::<(), polystore_kv::Error>(())
     /// # }).unwrap();
     /// ```
@@ -634,7 +637,7 @@ impl Store {
     }
 
     /// Physically removes what has expired in this (sub)store, never what was renewed
-    /// meanwhile, and gives how many entries went. Stores do so by themselves: this is
+    /// meanwhile, and gives how many entries were removed. Stores do so by themselves: this is
     /// for doing it now.
     ///
     /// # Errors

@@ -90,7 +90,7 @@ impl<'a, T> Write<'a, T> {
     }
 
     /// Lets the value expire, instead of the store's own default: takes what
-    /// [`Expires`] is made of. One that means nothing is the error of this write.
+    /// [`Expires`] is made of. An invalid one is the error of this write.
     pub fn expires<E>(mut self, expires: E) -> Self
     where
         E: TryInto<Expires, Error: Into<Error>>,
@@ -100,10 +100,16 @@ impl<'a, T> Write<'a, T> {
     }
 
     fn start(&mut self, request: Result<Request>, start: Start<'a, T>) -> Result<Started<'a, T>> {
-        self.store.shared.check_open()?;
+        let request = request?;
+        let name = |error: Error| match &request {
+            Request::One(key, _) => error.with_key(key),
+            Request::Many(_) => error,
+        };
+        self.store.shared.check_open().map_err(name)?;
         let expires = self.expires.take();
-        let expires = expires.unwrap_or_else(|| self.store.default_expires())?;
-        start(self.store, request?, expires)
+        let expires = expires.unwrap_or_else(|| self.store.default_expires());
+        let expires = expires.map_err(name)?;
+        start(self.store, request, expires)
     }
 }
 
@@ -118,6 +124,11 @@ impl<T> Future for Write<'_, T> {
                     Ok(Started::Done(done)) => return Poll::Ready(Ok(done)),
                     Ok(Started::Running(future)) => this.state = State::Running(future),
                     Err(error) => {
+                        // What is added has no key yet.
+                        let error = match this.operation {
+                            "add" => error.without_key(),
+                            _ => error,
+                        };
                         let explain = this.store.shared.explain(this.operation, None);
                         return Poll::Ready(Err(explain(error)));
                     }

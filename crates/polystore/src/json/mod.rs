@@ -110,15 +110,28 @@ fn decode_error<T>(text: &str, error: &serde_json::Error) -> Error {
     {
         return not_json;
     }
-    let mut message = format!("the stored value is not a {}", type_name::<T>());
+    let kind = kind_of(text);
+    let mut message = format!("the stored {kind} is not a {}", type_name::<T>());
     let (line, column) = (error.line(), error.column());
     // serde's messages quote the value; of them all only this one cannot.
     if let Some(field) = missing_field(&error.to_string()) {
         message += &format!(" (field `{field}` is missing)");
-    } else if line > 0 {
+    } else if column > 0 && matches!(kind, "object" | "array") {
         message += &format!(" (at line {line} column {column} of its JSON)");
     }
     Error::new(ErrorKind::Decode, message)
+}
+
+/// What sort of JSON value `text` is.
+fn kind_of(text: &str) -> &'static str {
+    match text.trim_start().bytes().next() {
+        Some(b'{') => "object",
+        Some(b'[') => "array",
+        Some(b'"') => "text",
+        Some(b't' | b'f') => "true or false",
+        Some(b'n') => "null",
+        _ => "number",
+    }
 }
 
 fn missing_field(message: &str) -> Option<&str> {

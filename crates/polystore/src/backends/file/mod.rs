@@ -70,7 +70,7 @@ impl Work for Reading {
     const BATCH: usize = usize::MAX;
 
     fn work(&self, jobs: Vec<Self::Job>) {
-        let content = self.0.load();
+        let content = self.0.load().map_err(|error| error.with_path(&self.0.path));
         for answer in jobs {
             let _ = answer.send(content.clone());
         }
@@ -155,6 +155,7 @@ impl Writing {
                 let _ = self.change_under_lock(target, &content, jobs);
             }
             (_, Err(error)) => {
+                let error = error.with_path(&self.disk.path);
                 for job in jobs {
                     job.fail(error.clone());
                 }

@@ -62,6 +62,10 @@ impl Files {
         }
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     fn remove_leftovers(&self) {
         self.leftovers
             .call_once(|| disk::remove_leftovers(&self.subfolder));

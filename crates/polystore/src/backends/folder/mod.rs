@@ -105,7 +105,7 @@ impl Work for Writing {
                     answer,
                 }),
                 Err(error) => {
-                    let _ = answer.send(Err(error));
+                    let _ = answer.send(Err(error.with_path(self.0.root())));
                 }
             }
         }
@@ -113,7 +113,10 @@ impl Work for Writing {
         let lock = match lock_file.take_for(&mut ready, |job| job.deadline, Ready::fail) {
             Ok(Some(lock)) => lock,
             Ok(None) => return,
-            Err(error) => return ready.into_iter().for_each(|job| job.fail(error.clone())),
+            Err(error) => {
+                let error = error.with_path(self.0.root());
+                return ready.into_iter().for_each(|job| job.fail(error.clone()));
+            }
         };
         let (changes, answers): (Vec<_>, Vec<_>) = ready
             .into_iter()
@@ -225,7 +228,9 @@ impl Backend for Folder {
                 readers
                     .run(move || {
                         let mut walk = match walking {
-                            Walking::NotBegun => files.walk()?,
+                            Walking::NotBegun => files
+                                .walk()
+                                .map_err(|error| error.with_path(files.root()))?,
                             Walking::Begun(walk) => walk,
                         };
                         let page = walk.page(&files, |key| wanted.wants(key))?;

@@ -67,7 +67,7 @@ fn open(mut address: Address) -> Result<Store> {
     };
     address.finish(&["table", "timeout", "sync"])?;
     Ok(lazily(move || match &file {
-        Some(path) => Database::open_file(path, &config),
+        Some(path) => Database::open_file(path, &config).map_err(|error| error.with_path(path)),
         None => Database::open_in_memory(&config),
     }))
 }
