@@ -174,16 +174,16 @@ impl Address {
 
     /// Fails if an option is left that no one has taken.
     pub(crate) fn finish(self, known: &[&str]) -> Result<()> {
-        match self.options.first() {
-            None => Ok(()),
-            Some((name, _)) if known.is_empty() => Err(invalid(format!(
-                "there is no option {name:?}: there are none here"
-            ))),
-            Some((name, _)) => Err(invalid(format!(
-                "there is no option {name:?}: there are {}",
-                known.join(", ")
-            ))),
-        }
+        let Some((name, _)) = self.options.first() else {
+            return Ok(());
+        };
+        // What is no name may be anything, a password too.
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let shown = name.split(|c| !is_name(c)).next().unwrap_or_default();
+        Err(invalid(format!(
+            "there is no option {shown:?}: there are {}",
+            known.join(", ")
+        )))
     }
 }
 

@@ -59,11 +59,14 @@ pub mod file {}
 /// |---|---|
 /// | `sync=full` (default) | a write returns when its file is on the disk: it survives power loss |
 /// | `sync=normal` | a write returns when the operating system has it: it survives the death of the process; after power loss recent entries may be old, missing or corrupt |
-/// | `timeout=10s` | how long a write waits for other processes |
+/// | `timeout=10s` | how long a write waits for other processes; a listing waits up to 2 s, then goes on |
 ///
 /// Files that are no entries are [`Corrupt`](crate::ErrorKind::Corrupt) in `get` and left
 /// out of listings with a warning. A listing reads the names as it goes, in the order
 /// of the file system, and keeps a number for each entry that it has shown.
+///
+/// The npm package writes files in place: while it does, a read here may find half of one,
+/// as [`Corrupt`](crate::ErrorKind::Corrupt), and right the next time.
 ///
 /// There is no index of expiries: a process that has written walks through the folder in
 /// the background when something may have expired.
@@ -105,9 +108,12 @@ pub mod folder {}
 ///
 /// **Reads** are done on the calling thread as long as that takes microseconds. When several
 /// in a row took more than a millisecond (a cold disk), the next ones go to other threads for
-/// a while. Listings read a page at a time: 2,000 entries, or about a megabyte. A store that
-/// is only read writes nothing, and a read-only file can be read (in a folder that cannot be
-/// written, SQLite refuses a database with a write-ahead log).
+/// a while. Listings read a page at a time: 2,000 entries, or about a megabyte. Opening
+/// makes the file and the table if they are absent, for a read too; apart from that, a store
+/// that is only read writes nothing, and a read-only file can be read (in a folder that cannot
+/// be written, SQLite refuses a database with a write-ahead log). If the file is removed or
+/// replaced while it is open, writes and listings are errors: nothing is written into what
+/// nobody can find.
 ///
 /// **Expired** entries are removed in small batches beside the writes, and at rest about
 /// once a second while there are any, by a store that has written something. It takes

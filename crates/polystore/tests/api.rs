@@ -469,6 +469,7 @@ fn urls_that_mean_nothing_are_usage_errors_without_their_secrets() {
         "file:a.json?hunter2=1",
         "file:a/?sync=hunter2",
         "memory:?max_entries=0",
+        "memory:?redis://user:hunter2@host",
         "memory:#hunter2",
     ] {
         let error = kv(url).unwrap_err();

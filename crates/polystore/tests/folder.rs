@@ -334,6 +334,8 @@ async fn many_who_wait_in_vain_keep_one_thread_waiting() {
         }
     }
     assert!(waiting_threads() <= 1, "{}", waiting_threads());
+    // One who holds the lock keeps nobody from reading.
+    assert_eq!(store.keys().await.unwrap(), ["a"]);
     lock.unlock().unwrap();
     store.set("a", &2).await.unwrap();
     assert_eq!(names(&folder), ["a.json"]);

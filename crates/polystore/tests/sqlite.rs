@@ -737,3 +737,38 @@ fn a_path_says_what_it_is_and_is_not_decoded() {
     assert_eq!(kv(folder.path().join("a.json")).unwrap().kind(), "file");
     assert_eq!(kv(folder.path().join("a.txt")).unwrap().kind(), "folder");
 }
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_written_into_a_file_that_is_gone() {
+    for options in ["", "?sync=normal"] {
+        let place = Place::new();
+        let store = place.store(options);
+        block_on(async { store.set("a", &1).await }).unwrap();
+        for ending in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(format!("{}{ending}", place.path().display()));
+        }
+        assert_eq!(
+            kind(block_on(async { store.set("b", &1).await })),
+            ErrorKind::Unreachable
+        );
+        assert_eq!(kind(block_on(store.keys())), ErrorKind::Unreachable);
+        let again = place.store(options);
+        block_on(async { again.set("b", &1).await }).unwrap();
+        assert_eq!(block_on(again.keys()).unwrap(), ["b"]);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_databases_place_is_an_error() {
+    let place = Place::new();
+    let made = std::process::Command::new("mkfifo")
+        .arg(place.path())
+        .status();
+    assert!(made.unwrap().success());
+    assert_eq!(
+        kind(block_on(place.store("").has("a"))),
+        ErrorKind::Unreachable
+    );
+}

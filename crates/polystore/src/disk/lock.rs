@@ -211,8 +211,9 @@ fn open_lock_file(path: &Path) -> Result<File> {
     }
     let mut options = OpenOptions::new();
     match options.create(true).truncate(false).write(true).open(path) {
-        Err(error) if error.kind() == Io::PermissionDenied => {
-            // Another user's: to lock it, reading is enough.
+        Err(error) if matches!(error.kind(), Io::PermissionDenied | Io::ReadOnlyFilesystem) => {
+            // Another user's, or on a disk that is not to be written: to lock it, reading
+            // is enough.
             File::open(path).map_err(failed)
         }
         opened => opened.map_err(failed),

@@ -20,6 +20,9 @@ use crate::json;
 /// What the npm package does not look into: temporary files, the lock, long keys.
 const SUBFOLDER: &str = ".polystore";
 
+/// How long a listing waits for those who replace files.
+const LISTING_WAITS: Duration = Duration::from_secs(2);
+
 /// A page of a walk ends after so many entries, names or bytes of values.
 const PAGE: usize = 128;
 const PAGE_NAMES: usize = 1000;
@@ -214,10 +217,13 @@ impl Files {
     /// where a reader has been or is still to come.
     pub(super) fn walk(&self) -> Result<Walk> {
         self.remove_leftovers();
-        // Without it nobody replaces anything, and who only reads is not to make it.
-        let _lock = match self.lock_file.path().exists() {
-            true => Some(self.lock_file.take(Instant::now() + self.timeout)?),
-            false => None,
+        // Without it nobody replaces anything, and who only reads is not to make it. One who
+        // holds it for long does not keep others from reading.
+        let _lock = if self.lock_file.path().exists() {
+            let deadline = Instant::now() + self.timeout.min(LISTING_WAITS);
+            self.lock_file.take(deadline).ok()
+        } else {
+            None
         };
         let short = Names::read(&self.root, |name| names::key_of(name).is_some())?;
         let long = Names::read(&self.subfolder, names::is_long)?;

@@ -13,6 +13,7 @@ use super::link::{Link, look_at};
 use super::pace::Pace;
 use super::table::{Sql, Table, TableName};
 use crate::address::Durability;
+use crate::disk;
 use crate::error::{Error, ErrorKind, Result};
 
 /// As many readers as can be of use at a time, within reason.
@@ -51,6 +52,8 @@ pub(super) struct Database {
 
 struct File {
     path: PathBuf,
+    /// Which file that was when it was opened.
+    identity: Option<(u64, u64)>,
     is_read_only: bool,
     /// Whether it has a write-ahead log.
     has_log: AtomicBool,
@@ -94,6 +97,7 @@ impl Database {
         let database = Self {
             file: Some(File {
                 path: path.to_owned(),
+                identity: disk::identity(path),
                 is_read_only,
                 has_log: AtomicBool::new(has_log),
                 is_settled: AtomicBool::new(has_log || is_read_only),
@@ -156,6 +160,20 @@ impl Database {
         deadline(self.timeout)
     }
 
+    /// Fails if the file is no longer the one that was opened: what is written into one that
+    /// was removed or replaced would be lost.
+    pub(super) fn check_in_place(&self) -> Result<()> {
+        match &self.file {
+            Some(file) if disk::identity(&file.path) != file.identity => Err(Error::new(
+                ErrorKind::Unreachable,
+                "the database's file was removed or replaced while it was open: open the \
+                 store again",
+            )
+            .with_path(&file.path)),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads on the calling thread, or gives `None` if that might have to wait.
     pub(super) fn read_now<T>(
         &self,
@@ -185,6 +203,7 @@ impl Database {
         deadline: Instant,
         read: impl FnOnce(&Connection, &Sql) -> Attempt<T>,
     ) -> Result<T> {
+        self.check_in_place()?;
         let slots = self.read_slots();
         let first = slot_of_this_thread();
         let idle = (0..slots.len())

@@ -103,6 +103,11 @@ pub(super) fn look_at(path: &Path) -> Result<bool> {
             ErrorKind::Unreachable,
             "the path of the database is that of a folder",
         )),
+        // To open a pipe would wait for its other end.
+        Ok(found) if !found.is_file() => Err(Error::new(
+            ErrorKind::Unreachable,
+            "the path of the database is not that of a file",
+        )),
         // The superuser could write it all the same.
         Ok(found) => Ok(found.permissions().readonly()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -17,13 +17,15 @@ impl TableName {
     pub(super) fn new(name: String) -> Result<Self> {
         let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        let reserved = name.to_ascii_lowercase().starts_with("sqlite_");
+        // A table pragma_… would hide SQLite's function of that name.
+        let lower = name.to_ascii_lowercase();
+        let reserved = lower.starts_with("sqlite_") || lower.starts_with("pragma_");
         if plain && !reserved {
             return Ok(Self(name));
         }
         Err(invalid(
             "the option table is a name of letters, digits and _ that does not begin with a \
-             digit or with sqlite_",
+             digit, with sqlite_ or with pragma_",
         ))
     }
 }

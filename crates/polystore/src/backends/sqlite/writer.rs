@@ -131,6 +131,9 @@ impl Writer {
         let Some(link) = guard.as_ref() else {
             return Now::Done(Err(Error::closed()));
         };
+        if self.database.check_in_place().is_err() {
+            return Now::Later;
+        }
         let done = write(&link.db, &self.database.sql);
         drop(guard);
         self.writing.note(begun);
@@ -165,6 +168,9 @@ impl Writer {
         let Some(link) = guard.as_ref() else {
             return answer_all(pending, &Error::closed());
         };
+        if let Err(error) = self.database.check_in_place() {
+            return answer_all(pending, &error);
+        }
         self.database.settle(link);
         let outcomes = loop {
             let Some(deadline) = pending.iter().map(|write| write.deadline).min() else {
