@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_tree_lists_each_dependency_once_and_not_the_crate_itself() {
-        let listed = "polystore-kv v0.1.0 (/work/crates/polystore)\n\
+        let listed = "polystore-kv v0.1.0 (/home/ada/crates/polystore)\n\
                       async-trait v0.1.90 (proc-macro)\n\
                       bytes v1.11.0\n\
                       bytes v1.11.0 (*)\n";

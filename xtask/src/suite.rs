@@ -225,7 +225,7 @@ mod tests {
 
     /// As cargo 1.95 prints it.
     const OUTPUT: &str = "\
-   Compiling polystore-kv v0.1.0 (/work/main/crates/polystore)
+   Compiling polystore-kv v0.1.0 (/home/ada/crates/polystore)
     Finished `test` profile [unoptimized + debuginfo] target(s) in 0.31s
      Running unittests src/lib.rs (target/debug/deps/polystore_kv-3f8e0f7f2d0a5b11)
 

@@ -228,19 +228,6 @@ async fn a_pipe_in_the_locks_place_is_an_error() {
     assert!(store_in(&folder).set("a", &1).await.unwrap_err().is_data());
 }
 
-#[tokio::test]
-async fn a_closed_store_leaves_the_file_alone() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("cache.json");
-    let store = store_in(&folder);
-    store.set("a", &1).expires("10ms").await.unwrap();
-    store.close().await.unwrap();
-    let before = fs::read(&path).unwrap();
-    // Longer than a store that is open takes to sweep.
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    assert_eq!(fs::read(&path).unwrap(), before);
-}
-
 /// Writes as somebody who may write the folder but not the file.
 #[cfg(unix)]
 #[tokio::test]

@@ -21,7 +21,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use self::content::{Content, Item};
 use self::on_disk::OnDisk;
-use crate::address::Address;
+use crate::address::{Address, Durability};
 use crate::backend::{Backend, Info, Scan};
 use crate::disk;
 use crate::disk::lock::LockFile;
@@ -43,15 +43,9 @@ fn open(mut address: Address) -> Result<Store> {
     let timeout = address.take_timeout(TIMEOUT)?;
     let durability = address.take_durability()?;
     address.finish(&["sync", "timeout"])?;
-    let disk = Arc::new(OnDisk::new(path, durability));
-    let reading = Arc::new(Reading(Arc::clone(&disk)));
-    let writing = Arc::new(Writing::new(disk));
-    Ok(Store::new(Arc::new(JsonFile {
-        timeout,
-        readers: Arc::new(Crew::new("polystore-file-r", reading)),
-        writer: Crew::new("polystore-file-w", Arc::clone(&writing)),
-        writing,
-    })))
+    Ok(Store::new(Arc::new(JsonFile::new(
+        path, timeout, durability,
+    ))))
 }
 
 struct JsonFile {
@@ -241,6 +235,18 @@ impl Work for Writing {
 }
 
 impl JsonFile {
+    fn new(path: PathBuf, timeout: Duration, durability: Durability) -> Self {
+        let disk = Arc::new(OnDisk::new(path, durability));
+        let reading = Arc::new(Reading(Arc::clone(&disk)));
+        let writing = Arc::new(Writing::new(disk));
+        Self {
+            timeout,
+            readers: Arc::new(Crew::new("polystore-file-r", reading)),
+            writer: Crew::new("polystore-file-w", Arc::clone(&writing)),
+            writing,
+        }
+    }
+
     async fn content(&self) -> Result<Arc<Content>> {
         self.readers.ask(|answer| answer).await
     }
@@ -420,4 +426,26 @@ fn pages(
         std::future::ready(page)
     })
     .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_executor::block_on;
+
+    use super::*;
+    use crate::entry::Timestamp;
+
+    #[test]
+    fn a_closed_store_leaves_the_file_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = JsonFile::new(folder.path().join("a.json"), TIMEOUT, Durability::Normal);
+        let soon = Expiry::At(Timestamp::now());
+        let later = Expiry::At(Timestamp::MAX);
+        for (key, expiry) in [("a", soon), ("b", later)] {
+            block_on(file.set(key, Entry::new(&1, expiry).unwrap())).unwrap();
+        }
+        assert!(file.writing.rest().is_some());
+        block_on(file.close()).unwrap();
+        assert_eq!(file.writing.rest(), None);
+    }
 }
