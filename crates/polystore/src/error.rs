@@ -220,7 +220,10 @@ impl Error {
     /// store could not even begin.
     pub(crate) fn of_many(self) -> Self {
         match self.kind() {
-            ErrorKind::Closed | ErrorKind::Unsupported => self,
+            ErrorKind::Closed
+            | ErrorKind::Unsupported
+            | ErrorKind::ReadOnly
+            | ErrorKind::Denied => self,
             _ => self.with_maybe_applied(),
         }
     }
