@@ -53,7 +53,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
-    not(feature = "full"),
+    any(not(feature = "full"), target_family = "wasm"),
     allow(
         dead_code,
         reason = "what stores share is unused where they are not built"

@@ -171,12 +171,12 @@ impl Writing {
         } else {
             Ok(())
         };
-        for tell in told {
-            tell(done.clone());
-        }
         if done.is_ok() {
             self.sweeps().next =
                 next.map(|at| Instant::now() + at.duration_from_now().max(SWEEP_EVERY));
+        }
+        for tell in told {
+            tell(done.clone());
         }
         done
     }
