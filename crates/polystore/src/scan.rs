@@ -2,12 +2,18 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::future::ready;
+use std::ops::Bound;
+use std::sync::Arc;
 
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::entry::Entry;
 use crate::error::Result;
+
+/// How many entries a page of [`Scan::in_pages`] has.
+pub(crate) const PAGE: usize = 256;
 
 /// Which entries a listing is to give, and how much of each.
 ///
@@ -100,12 +106,50 @@ impl Scan {
         S: futures_core::Stream<Item = Result<(String, Entry)>> + Send + 'static,
     {
         let limit = self.limit;
-        let wanted = entries.try_filter(move |(key, _)| std::future::ready(self.wants(key)));
+        let wanted = entries.try_filter(move |(key, _)| ready(self.wants(key)));
         match limit {
             None => wanted.boxed(),
             Some(limit) => stream::once(first_by_key(wanted, limit))
                 .map_ok(|first| stream::iter(first).map(Ok))
                 .try_flatten()
+                .boxed(),
+        }
+    }
+}
+
+impl Scan {
+    /// The keys after `after` and not before the prefix, for a store that is in order.
+    pub(crate) fn range_after<'a>(
+        &'a self,
+        after: Option<&'a str>,
+    ) -> (Bound<&'a str>, Bound<&'a str>) {
+        let start = match after {
+            Some(after) if after >= &self.prefix[..] => Bound::Excluded(after),
+            _ => Bound::Included(&self.prefix[..]),
+        };
+        (start, Bound::Unbounded)
+    }
+
+    /// What this asks for out of a store that is in order. `page` gives some of it, after the
+    /// key that it is given, and the key after which the next page begins, if there is one.
+    pub(crate) fn in_pages<P>(self, mut page: P) -> BoxStream<'static, Result<(String, Entry)>>
+    where
+        P: FnMut(&Self, Option<&str>) -> (Vec<(String, Entry)>, Option<Arc<str>>) + Send + 'static,
+    {
+        let limit = self.limit;
+        let start = self.after.as_deref().map(Arc::from);
+        let pages = stream::unfold(Some(start), move |after: Option<Option<Arc<str>>>| {
+            ready(after.map(|after| {
+                let (entries, next) = page(&self, after.as_deref());
+                (stream::iter(entries).map(Ok), next.map(Some))
+            }))
+        });
+        let entries = pages.flatten();
+        match limit {
+            None => entries.boxed(),
+            Some(limit) => entries
+                .try_filter(|(_, entry)| ready(!entry.is_expired()))
+                .take(limit)
                 .boxed(),
         }
     }

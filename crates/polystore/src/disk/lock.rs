@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::{identity, identity_at};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A lock between processes. It is on a file of its own, since the data are replaced under
@@ -222,20 +223,8 @@ fn open_lock_file(path: &Path) -> Result<File> {
 
 /// Whether `file` is the one that is found at `path`.
 fn is_at(file: &File, path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let (Ok(ours), Ok(theirs)) = (file.metadata(), fs::metadata(path)) else {
-            return false;
-        };
-        (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino())
-    }
-    #[cfg(not(unix))]
-    {
-        // A file that is open cannot be removed.
-        let _ = (file, path);
-        true
-    }
+    let ours = file.metadata();
+    ours.is_ok_and(|ours| identity(&ours) == identity_at(path))
 }
 
 fn cannot_lock(error: io::Error) -> Error {

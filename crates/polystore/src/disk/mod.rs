@@ -201,20 +201,26 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| Error::from_io("find the current folder", error))
 }
 
-/// What tells the file at `path` from any other that takes its name, where the system says.
-pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
+/// What tells a file from any other that takes its name, where the system says. `None`
+/// elsewhere: there a file that is open keeps its name.
+pub(crate) type Identity = Option<(u64, u64)>;
+
+pub(crate) fn identity(file: &Metadata) -> Identity {
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        let found = fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino()))
+        Some((file.dev(), file.ino()))
     }
     #[cfg(not(unix))]
     {
-        // A file that is open keeps its name.
-        let _ = path;
+        let _ = file;
         None
     }
+}
+
+/// That of the file at `path`, if there is one.
+pub(crate) fn identity_at(path: &Path) -> Identity {
+    identity(&fs::metadata(path).ok()?)
 }
 
 /// What tells one content of a file from another without reading it.
@@ -222,8 +228,7 @@ pub(crate) fn identity(path: &Path) -> Option<(u64, u64)> {
 pub(crate) struct Stamp {
     modified: Option<SystemTime>,
     bytes: u64,
-    #[cfg(unix)]
-    inode: (u64, u64),
+    identity: Identity,
     #[cfg(unix)]
     changed: (i64, i64),
 }
@@ -235,8 +240,7 @@ impl Stamp {
         Self {
             modified: metadata.modified().ok(),
             bytes: metadata.len(),
-            #[cfg(unix)]
-            inode: (metadata.dev(), metadata.ino()),
+            identity: identity(metadata),
             #[cfg(unix)]
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         }

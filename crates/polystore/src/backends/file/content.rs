@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Bound;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -12,9 +11,7 @@ use crate::backend::Scan;
 use crate::entry::{Entry, Expiry, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json;
-
-/// How many entries a listing copies at a time.
-const PAGE: usize = 256;
+use crate::scan::PAGE;
 
 /// What the file holds.
 #[derive(Clone, Default)]
@@ -150,11 +147,7 @@ impl Content {
         scan: &Scan,
         after: Option<&str>,
     ) -> (Vec<(String, Entry)>, Option<Arc<str>>) {
-        let start = match after {
-            Some(after) if after >= &scan.prefix[..] => Bound::Excluded(after),
-            _ => Bound::Included(&scan.prefix[..]),
-        };
-        let range = self.items.range::<str, _>((start, Bound::Unbounded));
+        let range = self.items.range::<str, _>(scan.range_after(after));
         let wanted = range.take_while(|(key, _)| key.starts_with(&scan.prefix));
         let page: Vec<_> = wanted.take(PAGE).collect();
         let next = page.last().filter(|_| page.len() == PAGE);

@@ -189,6 +189,7 @@ impl Writing {
     }
 }
 
+/// The folder that holds the file.
 fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
@@ -298,20 +299,12 @@ impl Backend for JsonFile {
     }
 
     fn scan(&self, scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
-        let limit = scan.limit;
         let readers = Arc::clone(&self.readers);
         let opened = async move {
             let content = readers.ask(|answer| answer).await;
             content.map(|content| pages(content, scan))
         };
-        let entries = stream::once(opened).try_flatten();
-        match limit {
-            None => entries.boxed(),
-            Some(limit) => entries
-                .try_filter(|(_, entry)| std::future::ready(!entry.is_expired()))
-                .take(limit)
-                .boxed(),
-        }
+        stream::once(opened).try_flatten().boxed()
     }
 
     async fn set(&self, key: &str, entry: Entry) -> Result<()> {
@@ -400,15 +393,11 @@ impl Backend for JsonFile {
 }
 
 /// What `scan` asks for, of the content as it was when the listing began.
-fn pages(
-    content: Arc<Content>,
-    scan: Scan,
-) -> impl futures_core::Stream<Item = Result<(String, Entry)>> + Send {
-    let wanted = |key: &str| scan.wants(key);
+fn pages(content: Arc<Content>, scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
     let foreign = content
         .items
         .iter()
-        .filter(|(key, item)| item.entry().is_none() && wanted(key))
+        .filter(|(key, item)| item.entry().is_none() && scan.wants(key))
         .count();
     if foreign > 0 {
         tracing::warn!(
@@ -417,15 +406,7 @@ fn pages(
             "a listing left out what something else wrote into the file"
         );
     }
-    let start = scan.after.as_deref().map(Arc::from);
-    stream::unfold(Some(start), move |after: Option<Option<Arc<str>>>| {
-        let page = after.map(|after| {
-            let (entries, next) = content.page(&scan, after.as_deref());
-            (stream::iter(entries).map(Ok), next.map(Some))
-        });
-        std::future::ready(page)
-    })
-    .flatten()
+    scan.in_pages(move |scan, after| content.page(scan, after))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::content::Content;
+use super::folder_of;
 use crate::address::Durability;
 use crate::disk::{self, Draft, Stamp};
 use crate::error::{Error, ErrorKind, Result};
@@ -108,7 +109,7 @@ impl OnDisk {
 
     /// Puts `content` in the file's place. The lock is held.
     pub(super) fn store(&self, target: &Path, content: Content) -> Result<()> {
-        let folder = target.parent().unwrap_or(Path::new("/"));
+        let folder = folder_of(target);
         let old = fs::metadata(target).ok();
         let text = content.to_text();
         loop {

@@ -225,7 +225,7 @@ impl Files {
         } else {
             None
         };
-        let short = Names::read(&self.root, |name| names::key_of(name).is_some())?;
+        let short = Names::read(&self.root, names::is_short)?;
         let long = Names::read(&self.subfolder, names::is_long)?;
         Ok(Walk {
             doubles: doubles(&short),

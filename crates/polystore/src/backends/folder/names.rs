@@ -70,6 +70,11 @@ pub(super) fn key_of(name: &str) -> Option<Cow<'_, str>> {
     }
 }
 
+/// Whether a file of this name in the folder is for a key.
+pub(super) fn is_short(name: &str) -> bool {
+    name.ends_with(ENDING)
+}
+
 /// Whether a file of this name in the subfolder holds an entry.
 pub(super) fn is_long(name: &str) -> bool {
     name.strip_suffix(ENDING)

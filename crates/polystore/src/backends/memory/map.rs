@@ -5,7 +5,6 @@
 //! while it changes the indexes (always in that order), so that they agree.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -13,12 +12,10 @@ use std::time::Duration;
 use crate::backend::Scan;
 use crate::entry::{Entry, Expiry, Timestamp};
 use crate::gather::Work;
+use crate::scan::PAGE;
 
 /// More shards than cores, so that two writers rarely want the same.
 const SHARDS: usize = 64;
-
-/// How many keys are taken while the index is held.
-pub(super) const PAGE: usize = 256;
 
 /// How many expired entries are removed in a row.
 const SWEEP: usize = 1000;
@@ -152,24 +149,18 @@ impl Map {
         true
     }
 
-    /// The keys that begin with `prefix` and whose time has come.
-    pub(super) fn expired(&self, prefix: &str) -> Vec<Arc<str>> {
+    /// Up to `most` keys that begin with `prefix` and whose time has come.
+    pub(super) fn expired(&self, prefix: &str, most: usize) -> Vec<Arc<str>> {
         let now = Timestamp::now();
         let index = read(&self.index);
         let expired = index.expiries.iter().take_while(|(at, _)| *at <= now);
         let wanted = expired.filter(|(_, key)| key.starts_with(prefix));
-        wanted.map(|(_, key)| Arc::clone(key)).collect()
+        wanted.take(most).map(|(_, key)| Arc::clone(key)).collect()
     }
 
     /// Removes up to `most` entries whose time has come.
     pub(super) fn sweep(&self, most: usize) {
-        let now = Timestamp::now();
-        let due: Vec<Arc<str>> = {
-            let index = read(&self.index);
-            let expired = index.expiries.iter().take_while(|(at, _)| *at <= now);
-            expired.take(most).map(|(_, key)| Arc::clone(key)).collect()
-        };
-        for key in due {
+        for key in self.expired("", most) {
             self.remove(&key, Entry::is_expired);
         }
     }
@@ -219,12 +210,8 @@ impl Map {
 
     /// Up to a page of the keys that `scan` asks for after `after`.
     pub(super) fn keys(&self, scan: &Scan, after: Option<&str>) -> Vec<Arc<str>> {
-        let start = match after {
-            Some(after) if after >= &scan.prefix[..] => Bound::Excluded(after),
-            _ => Bound::Included(&scan.prefix[..]),
-        };
         let index = read(&self.index);
-        let range = index.keys.range::<str, _>((start, Bound::Unbounded));
+        let range = index.keys.range::<str, _>(scan.range_after(after));
         let wanted = range.take_while(|key| key.starts_with(&scan.prefix));
         wanted.take(PAGE).cloned().collect()
     }

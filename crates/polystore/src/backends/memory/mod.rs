@@ -7,15 +7,15 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, stream};
 
-use self::map::{Limits, Map, PAGE, Written, cost};
+use self::map::{Limits, Map, Written, cost};
 use crate::address::Address;
 use crate::backend::{Backend, Info, Scan};
 use crate::entry::{Entry, Expiry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gather::Crew;
 use crate::opener::Opener;
+use crate::scan::PAGE;
 use crate::store::Store;
 
 pub(crate) const STORE: Opener = Opener::new("memory", open);
@@ -123,34 +123,14 @@ impl Backend for Memory {
 
     fn scan(&self, scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
         let map = Arc::clone(&self.map);
-        let limit = scan.limit;
-        let start = scan.after.as_deref().map(Arc::from);
-        let pages = stream::unfold(Some(start), move |after| {
-            let page = after.map(|after: Option<Arc<str>>| {
-                let keys = map.keys(&scan, after.as_deref());
-                let next = keys.last().filter(|_| keys.len() == PAGE).cloned();
-                let entries: Vec<_> = keys
-                    .iter()
-                    .filter_map(|key| {
-                        let entry = map.get(key)?;
-                        Some(Ok((String::from(&**key), entry)))
-                    })
-                    .collect();
-                (stream::iter(entries), next.map(Some))
-            });
-            std::future::ready(page)
-        });
-        let entries = pages.flatten();
-        match limit {
-            None => entries.boxed(),
-            Some(limit) => entries
-                .filter(|found| {
-                    let live = !matches!(found, Ok((_, entry)) if entry.is_expired());
-                    std::future::ready(live)
-                })
-                .take(limit)
-                .boxed(),
-        }
+        scan.in_pages(move |scan, after| {
+            let keys = map.keys(scan, after);
+            let next = keys.last().filter(|_| keys.len() == PAGE).cloned();
+            let entries = keys
+                .iter()
+                .filter_map(|key| Some((String::from(&**key), map.get(key)?)));
+            (entries.collect(), next)
+        })
     }
 
     async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
@@ -199,7 +179,7 @@ impl Backend for Memory {
     }
 
     async fn prune(&self, prefix: &str) -> Result<u64> {
-        let due = self.map.expired(prefix);
+        let due = self.map.expired(prefix, usize::MAX);
         let mut pruned = 0;
         for page in due.chunks(PAGE) {
             for key in page {

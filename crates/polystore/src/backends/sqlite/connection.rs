@@ -53,7 +53,7 @@ pub(super) struct Database {
 struct File {
     path: PathBuf,
     /// Which file that was when it was opened.
-    identity: Option<(u64, u64)>,
+    identity: disk::Identity,
     is_read_only: bool,
     /// Whether it has a write-ahead log.
     has_log: AtomicBool,
@@ -97,7 +97,7 @@ impl Database {
         let database = Self {
             file: Some(File {
                 path: path.to_owned(),
-                identity: disk::identity(path),
+                identity: disk::identity_at(path),
                 is_read_only,
                 has_log: AtomicBool::new(has_log),
                 is_settled: AtomicBool::new(has_log || is_read_only),
@@ -164,7 +164,7 @@ impl Database {
     /// was removed or replaced would be lost.
     pub(super) fn check_in_place(&self) -> Result<()> {
         match &self.file {
-            Some(file) if disk::identity(&file.path) != file.identity => Err(Error::new(
+            Some(file) if disk::identity_at(&file.path) != file.identity => Err(Error::new(
                 ErrorKind::Unreachable,
                 "the database's file was removed or replaced while it was open: open the \
                  store again",
