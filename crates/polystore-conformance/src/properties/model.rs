@@ -15,6 +15,10 @@ const SEED: &str = "POLYSTORE_CONFORMANCE_SEED";
 
 const STEPS: usize = 300;
 
+/// Every so many steps clear a prefix, drawn or not: few draws do, and a run in which none
+/// does would say nothing of it.
+const CLEAR_EVERY: usize = 30;
+
 /// How many of the last steps a failure shows.
 const SHOWN: usize = 25;
 
@@ -53,7 +57,7 @@ async fn a_store_is_a_map(t: Subject) -> Verdict {
         last: VecDeque::new(),
     };
     for step in 0..STEPS {
-        let stepped = match run.step().await {
+        let stepped = match run.step(step).await {
             Ok(()) => run.compare().await,
             failed => failed,
         };
@@ -125,12 +129,13 @@ impl Run {
         }
     }
 
-    async fn step(&mut self) -> Verdict {
+    async fn step(&mut self, step: usize) -> Verdict {
         let prefix = self.prefix();
         let store = self.t.store.prefix(prefix);
         let key = self.key(prefix);
         let full = format!("{prefix}{key}");
-        let operation = self.random.below(20);
+        let clears = step % CLEAR_EVERY == CLEAR_EVERY - 1;
+        let operation = if clears { 11 } else { self.random.below(20) };
         self.log(format!("operation {operation} on {prefix:?} + {key:?}"));
         match operation {
             0..=3 => {
@@ -190,7 +195,7 @@ impl Run {
                 )?;
                 self.model.insert(format!("{prefix}{added}"), value);
             }
-            11 if self.random.below(4) == 0 => {
+            11 if clears || self.random.below(4) == 0 => {
                 self.log(format!("clear {prefix:?}"));
                 store.clear().await?;
                 self.model.retain(|key, _| !key.starts_with(prefix));
