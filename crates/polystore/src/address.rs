@@ -1,6 +1,7 @@
 //! Where a store is, as its URL says.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,12 +12,20 @@ use crate::expires::Expires;
 
 /// A URL in its parts. Not what RFC 3986 makes of one: `sqlite:app.db` and
 /// `file:cache.json` are relative paths here.
-#[derive(Debug)]
 pub(crate) struct Address {
     scheme: String,
     location: String,
     path: Option<PathBuf>,
     options: Vec<(String, String)>,
+}
+
+/// What it holds may be secret.
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address")
+            .field("scheme", &self.scheme)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Address {
@@ -169,6 +178,15 @@ impl Address {
             _ => Err(invalid(format!(
                 "the option {name} is a number of bytes, such as 65536, 64MB or 64MiB"
             ))),
+        }
+    }
+
+    /// An option that is on or off; `?name` alone is on.
+    pub(crate) fn take_flag(&mut self, name: &str) -> Result<bool> {
+        match self.take(name).as_deref() {
+            None | Some("false") => Ok(false),
+            Some("" | "true") => Ok(true),
+            Some(_) => Err(invalid(format!("the option {name} is true or false"))),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::address::Address;
 use crate::backend::Backend;
-use crate::backends::{file, folder, memory, sqlite};
+use crate::backends::{etcd, file, folder, memory, postgres, redis, sqlite};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lazy::{BoxError, Lazy, LazyStore};
 use crate::store::Store;
@@ -217,6 +217,10 @@ fn open(url: &str) -> Result<Store> {
     match address.scheme() {
         "memory" => memory::STORE.open(address),
         "sqlite" => sqlite::STORE.open(address),
+        "redis" | "rediss" | "redis+unix" | "redis-cluster" | "rediss-cluster"
+        | "redis-sentinel" | "rediss-sentinel" => redis::STORE.open(address),
+        "postgres" | "postgresql" => postgres::STORE.open(address),
+        "etcd" => etcd::STORE.open(address),
         "file" if address.location().ends_with('/') => folder::STORE.open(address),
         "file" if address.location().ends_with(".json") => file::STORE.open(address),
         "file" => Err(Error::new(
@@ -226,7 +230,9 @@ fn open(url: &str) -> Result<Store> {
         // The rest of the URL may hold a password: only its scheme is shown.
         scheme => Err(Error::new(
             ErrorKind::InvalidOption,
-            format!("there is no store {scheme:?}: there are memory:, file: and sqlite:"),
+            format!(
+                "there is no store {scheme:?}: there are memory:, file:, sqlite:, redis:, postgres: and etcd:"
+            ),
         )),
     }
 }

@@ -4,13 +4,14 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
-use futures_util::future::{BoxFuture, WeakShared};
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 
+use crate::attempt::Attempt;
 use crate::backend::{Backend, Info, Scan};
 use crate::entry::{Entry, Expiry};
 use crate::error::{Error, ErrorKind, Result};
@@ -28,7 +29,6 @@ impl fmt::Debug for LazyStore {
 }
 
 type Connected = Result<Arc<dyn Backend>>;
-type WeakAttempt = WeakShared<BoxFuture<'static, Connected>>;
 
 /// Connects once, when something is first asked of it. Those who wait share the
 /// attempt; after one that failed the next caller begins another.
@@ -39,9 +39,7 @@ struct Inner {
     kind: &'static str,
     open: Box<dyn Fn() -> BoxFuture<'static, Connected> + Send + Sync>,
     connected: OnceLock<Arc<dyn Backend>>,
-    /// Weak: an attempt that nobody waits for any more ends there and then, with the
-    /// runtime that it was begun on.
-    attempt: Mutex<Option<WeakAttempt>>,
+    attempt: Attempt<Arc<dyn Backend>>,
 }
 
 impl Lazy {
@@ -54,7 +52,7 @@ impl Lazy {
             kind,
             open: Box::new(move || Box::pin(open())),
             connected: OnceLock::new(),
-            attempt: Mutex::new(None),
+            attempt: Attempt::default(),
         }))
     }
 
@@ -62,43 +60,13 @@ impl Lazy {
         if let Some(backend) = self.0.connected.get() {
             return Ok(backend);
         }
-        let attempt = {
-            let mut current = self.attempt();
-            // One may have ended since we looked.
-            if let Some(backend) = self.0.connected.get() {
-                return Ok(backend);
-            }
-            match current.as_ref().and_then(WeakShared::upgrade) {
-                Some(attempt) => attempt,
-                None => {
-                    let attempt = Arc::clone(&self.0).open().boxed().shared();
-                    *current = attempt.downgrade();
-                    attempt
-                }
-            }
+        let made = || self.0.connected.get().cloned();
+        let begin = || Arc::clone(&self.0).open().boxed();
+        let keep = |backend: &Arc<dyn Backend>| {
+            let _ = self.0.connected.set(Arc::clone(backend));
         };
-        let outcome = attempt.clone().await;
-        {
-            let mut current = self.attempt();
-            if let Ok(backend) = &outcome {
-                let _ = self.0.connected.set(Arc::clone(backend));
-            }
-            // Whoever is first to see the end of an attempt makes room for the next.
-            let now = current.as_ref().and_then(WeakShared::upgrade);
-            if now.is_some_and(|now| now.ptr_eq(&attempt)) {
-                *current = None;
-            }
-        }
-        let backend = outcome?;
+        let backend = self.0.attempt.join(made, begin, keep).await?;
         Ok(self.0.connected.get_or_init(|| backend))
-    }
-
-    fn attempt(&self) -> MutexGuard<'_, Option<WeakAttempt>> {
-        // Nothing panics while it is held.
-        self.0
-            .attempt
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -180,10 +148,7 @@ impl Backend for Lazy {
     async fn close(&self) -> Result<()> {
         // What never connected has nothing to close, and what is connecting is
         // waited for.
-        let pending = self.attempt().as_ref().and_then(WeakShared::upgrade);
-        if let Some(attempt) = pending {
-            let _ = attempt.await;
-        }
+        self.0.attempt.settle().await;
         match self.0.connected.get() {
             Some(backend) => backend.close().await,
             None => Ok(()),

@@ -56,11 +56,13 @@
     any(not(feature = "full"), target_family = "wasm"),
     allow(
         dead_code,
+        unused_imports,
         reason = "what stores share is unused where they are not built"
     )
 )]
 
 mod address;
+mod attempt;
 pub mod backend;
 mod backends;
 #[cfg(not(target_family = "wasm"))]
@@ -74,6 +76,8 @@ mod kv;
 mod lazy;
 mod opener;
 mod random;
+#[cfg(all(feature = "_remote", not(target_family = "wasm")))]
+mod remote;
 mod scan;
 mod store;
 pub mod stores;

@@ -1,14 +1,24 @@
 //! What keeps the data. No backend knows another.
 
+#[cfg(all(feature = "etcd", not(target_family = "wasm")))]
+pub(crate) mod etcd;
 #[cfg(all(feature = "file", not(target_family = "wasm")))]
 pub(crate) mod file;
 #[cfg(all(feature = "folder", not(target_family = "wasm")))]
 pub(crate) mod folder;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
+#[cfg(all(feature = "postgres", not(target_family = "wasm")))]
+pub(crate) mod postgres;
+#[cfg(all(feature = "redis", not(target_family = "wasm")))]
+pub(crate) mod redis;
 #[cfg(all(feature = "sqlite", not(target_family = "wasm")))]
 pub(crate) mod sqlite;
 
+#[cfg(not(all(feature = "etcd", not(target_family = "wasm"))))]
+pub(crate) mod etcd {
+    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("etcd");
+}
 #[cfg(not(all(feature = "file", not(target_family = "wasm"))))]
 pub(crate) mod file {
     pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("file");
@@ -20,6 +30,14 @@ pub(crate) mod folder {
 #[cfg(not(feature = "memory"))]
 pub(crate) mod memory {
     pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("memory");
+}
+#[cfg(not(all(feature = "postgres", not(target_family = "wasm"))))]
+pub(crate) mod postgres {
+    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("postgres");
+}
+#[cfg(not(all(feature = "redis", not(target_family = "wasm"))))]
+pub(crate) mod redis {
+    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("redis");
 }
 #[cfg(not(all(feature = "sqlite", not(target_family = "wasm"))))]
 pub(crate) mod sqlite {

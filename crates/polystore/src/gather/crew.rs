@@ -2,8 +2,7 @@
 //!
 //! A [`Crew`] has a queue. Its threads start when there is something to do, take what
 //! has arrived, and end when nothing has come for a while, so a store that rests costs
-//! nothing. Nothing is ever delayed to wait for company: a lone job is taken at once, and
-//! what arrives while it is done is the next batch.
+//! nothing.
 //!
 //! Answers come through runtime-neutral channels: callers may be on any runtime, or none.
 

@@ -1,0 +1,3 @@
+//! `etcd:`
+
+pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("etcd");

@@ -1,0 +1,3 @@
+//! `redis:`
+
+pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("redis");
