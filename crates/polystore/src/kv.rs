@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::address::Address;
 use crate::backend::Backend;
-use crate::backends::{file, folder, memory, sqlite};
+use crate::backends::{file, folder, level, memory, sqlite};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lazy::{BoxError, Lazy, LazyStore};
 use crate::store::Store;
@@ -24,6 +24,7 @@ use crate::store::Store;
 /// | `file:cache.json`, `file:///abs/cache.json` | one JSON file |
 /// | `file:dir/`, `file:///abs/dir/` | a folder with a file for each key |
 /// | `sqlite:app.db`, `sqlite:///abs/app.db`, `sqlite::memory:` | a table in SQLite |
+/// | `level:dir`, `level:///abs/dir` | a LevelDB folder |
 ///
 /// Paths in URLs are percent-decoded: `%20` is a space, `%3F` a question mark. The
 /// options after `?` are in the [documentation of the stores](crate::stores).
@@ -217,6 +218,7 @@ fn open(url: &str) -> Result<Store> {
     match address.scheme() {
         "memory" => memory::STORE.open(address),
         "sqlite" => sqlite::STORE.open(address),
+        "level" => level::STORE.open(address),
         "file" if address.location().ends_with('/') => folder::STORE.open(address),
         "file" if address.location().ends_with(".json") => file::STORE.open(address),
         "file" => Err(Error::new(
@@ -226,7 +228,7 @@ fn open(url: &str) -> Result<Store> {
         // The rest of the URL may hold a password: only its scheme is shown.
         scheme => Err(Error::new(
             ErrorKind::InvalidOption,
-            format!("there is no store {scheme:?}: there are memory:, file: and sqlite:"),
+            format!("there is no store {scheme:?}: there are memory:, file:, sqlite: and level:"),
         )),
     }
 }
