@@ -1,13 +1,14 @@
 //! An open database. It is only ever compacted while it is opened: see [`Database::turn`].
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use rusty_leveldb::infolog::Logger;
 use rusty_leveldb::{
-    Compressor, CompressorId, CompressorList, DB, DBIterator, Options, WriteBatch, compressor,
+    Cmp, Compressor, CompressorId, CompressorList, DB, DBIterator, Options, WriteBatch, compressor,
 };
 
 use super::checksums::Damage;
@@ -166,11 +167,51 @@ impl Database {
     }
 }
 
+/// LevelDB's order of keys, that of their bytes.
+///
+/// rusty-leveldb's own panics at an empty key, and puts `a` and `a\0` apart so that LevelDB
+/// itself does not find the second.
+struct Bytewise;
+
+impl Cmp for Bytewise {
+    fn cmp(&self, one: &[u8], other: &[u8]) -> Ordering {
+        one.cmp(other)
+    }
+
+    fn find_shortest_sep(&self, from: &[u8], to: &[u8]) -> Vec<u8> {
+        let at = from.iter().zip(to).position(|(one, other)| one != other);
+        match at {
+            Some(at) if from[at] < to[at].saturating_sub(1) => {
+                let mut between = from[..=at].to_owned();
+                between[at] += 1;
+                between
+            }
+            _ => from.to_owned(),
+        }
+    }
+
+    fn find_short_succ(&self, key: &[u8]) -> Vec<u8> {
+        match key.iter().position(|byte| *byte != u8::MAX) {
+            Some(at) => {
+                let mut after = key[..=at].to_owned();
+                after[at] += 1;
+                after
+            }
+            None => key.to_owned(),
+        }
+    }
+
+    fn id(&self) -> &'static str {
+        "leveldb.BytewiseComparator"
+    }
+}
+
 fn options(disk: &Arc<Shared>) -> Options {
     let mut compressors = CompressorList::new();
     compressors.set(compressor::NoneCompressor);
     compressors.set_with_id(compressor::SnappyCompressor::ID, Snappy(Arc::clone(disk)));
     Options {
+        cmp: Rc::new(Box::new(Bytewise)),
         env: Rc::new(Box::new(Disk(Arc::clone(disk)))),
         // Else it makes a file that keys are written to.
         log: Some(Rc::new(RefCell::new(Logger(Box::new(std::io::sink()))))),
@@ -200,5 +241,40 @@ impl Compressor for Snappy {
             let error = of_damage(self.0.folder(), Damage::Checksum);
             self.0.faults.note(error);
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_between_keys_is_between_them() {
+        let keys: &[&[u8]] = &[
+            b"",
+            b"\0",
+            b"a",
+            b"a\0",
+            b"a\0\0",
+            b"ab",
+            b"abc",
+            b"b",
+            b"c",
+            b"\xfe",
+            b"\xff",
+            b"\xff\xff",
+        ];
+        for (at, from) in keys.iter().enumerate() {
+            assert!(Bytewise.find_short_succ(from) >= from.to_vec());
+            for to in &keys[at + 1..] {
+                let between = Bytewise.find_shortest_sep(from, to);
+                assert!(
+                    between >= from.to_vec() && between < to.to_vec(),
+                    "{from:?} {to:?}"
+                );
+            }
+        }
+        assert_eq!(Bytewise.find_shortest_sep(b"abcd", b"abzz"), b"abd");
+        assert_eq!(Bytewise.find_short_succ(b"\xffab"), b"\xffb");
     }
 }
