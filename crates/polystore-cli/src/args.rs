@@ -26,7 +26,7 @@ Exit codes:
 pub(crate) struct Cli {
     #[arg(
         long,
-        help = "The store: sqlite:app.db, file:cache.json, file:folder/ …",
+        help = "The store: sqlite:app.db, level:folder, file:cache.json, file:folder/ …",
         global = true,
         value_name = "URL",
         env = "POLYSTORE_STORE",
