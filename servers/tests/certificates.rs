@@ -1,5 +1,6 @@
 //! Servers show the certificates that they were told to, and ask for those that they were told to.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use std::io::{Read, Write};

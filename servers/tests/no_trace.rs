@@ -1,5 +1,6 @@
 //! However the process that started servers ends, they end, and their folders go.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use std::fs;
