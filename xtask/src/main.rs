@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         ("ci", []) => ci::command(),
         ("bench", [separator, extra @ ..]) if separator == "--" => bench(extra),
         ("bench", extra) => bench(extra),
-        ("services", []) => services::command(),
+        ("services", []) => services::serve(),
         ("help" | "--help" | "-h", _) => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
