@@ -170,7 +170,6 @@ impl Redis {
     ///
     /// # Panics
     /// If the answer is an error.
-    #[must_use]
     pub fn command(&self, words: &[&str]) -> String {
         self.try_command(words)
             .unwrap_or_else(|error| panic!("redis answered: {error}"))
