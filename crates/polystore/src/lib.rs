@@ -76,6 +76,7 @@ mod json;
 mod kv;
 mod lazy;
 mod opener;
+mod pages;
 mod random;
 #[cfg(all(feature = "_remote", not(target_family = "wasm")))]
 mod remote;
