@@ -144,8 +144,8 @@ pub mod sqlite {}
 /// its own `sync`, and however it is written, symbolic links too.
 ///
 /// Any key is kept, also the empty one. A key and its value together may have 256 MiB, and are then
-/// in memory several times over. Lengths of usual size cost a few megabytes of memory for the
-/// whole store, and at most 256 of its files are open.
+/// in memory several times over. With values of usual size the whole store takes some 20 MB of memory
+/// however much is in it, and at most 256 of its files are open.
 ///
 /// **Writes** that wait are gathered into one batch by a thread, which waits for the disk once for
 /// all of them. `set_many` and `del_many` are done as a whole up to 4 MB; `clear` goes through the
