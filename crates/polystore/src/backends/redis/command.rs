@@ -133,7 +133,10 @@ pub(super) fn evict(key: &str, seen: &Entry) -> Cmd {
         Expiry::At(at) => {
             let left = at.as_millis().saturating_sub(Timestamp::now().as_millis());
             let most = left.saturating_add(OFF_MILLIS);
-            command.arg("at").arg(left.saturating_sub(OFF_MILLIS)).arg(most)
+            command
+                .arg("at")
+                .arg(left.saturating_sub(OFF_MILLIS))
+                .arg(most)
         }
     };
     command
@@ -157,7 +160,9 @@ pub(super) fn expiry(reply: &Value) -> Result<Option<Expiry>> {
         Value::Int(-1) => Ok(Some(Expiry::Never)),
         Value::Int(left) => {
             let at = Timestamp::now().as_millis().saturating_add((*left).max(0));
-            Ok(Some(Expiry::At(Timestamp::from_millis(at).min(Timestamp::MAX))))
+            Ok(Some(Expiry::At(
+                Timestamp::from_millis(at).min(Timestamp::MAX),
+            )))
         }
         Value::ServerError(error) => Err(failure::of_command(error)),
         _ => Err(failure::unexpected()),

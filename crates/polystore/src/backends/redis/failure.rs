@@ -19,9 +19,10 @@ pub(super) fn of_connection(error: &RedisError) -> Error {
         return in_words(code, error.detail().unwrap_or_default());
     }
     match error.kind() {
-        Kind::AuthenticationFailed => {
-            Error::new(ErrorKind::Denied, "the server refuses this user or password")
-        }
+        Kind::AuthenticationFailed => Error::new(
+            ErrorKind::Denied,
+            "the server refuses this user or password",
+        ),
         Kind::Parse => Error::new(
             ErrorKind::Unreachable,
             "what answers does not speak as Redis does",
@@ -84,7 +85,11 @@ fn of_io(error: &RedisError) -> Error {
         return in_words("ERR", detail);
     }
     let Some(cause) = io_cause(error) else {
-        return Error::new(ErrorKind::Unreachable, "there is no connection to the server").retryable(true);
+        return Error::new(
+            ErrorKind::Unreachable,
+            "there is no connection to the server",
+        )
+        .retryable(true);
     };
     if let Some(tls) = cause
         .get_ref()
@@ -107,7 +112,10 @@ fn of_io(error: &RedisError) -> Error {
             (ErrorKind::Timeout, "the server has not answered in time")
         }
         io::ErrorKind::PermissionDenied => (ErrorKind::Denied, "the socket may not be used"),
-        _ => (ErrorKind::Unreachable, "there is no connection to the server"),
+        _ => (
+            ErrorKind::Unreachable,
+            "there is no connection to the server",
+        ),
     };
     let error = Error::new(kind, message).retryable(kind != ErrorKind::Denied);
     error.with_source(match cause.raw_os_error() {
@@ -134,7 +142,11 @@ fn in_words(code: &str, detail: &str) -> Error {
             "what is stored is of another Redis type than a string: something else wrote it",
         ),
         "LOADING" => (ErrorKind::Unreachable, true, "the server is still loading"),
-        "BUSY" => (ErrorKind::Unreachable, true, "the server runs a long script"),
+        "BUSY" => (
+            ErrorKind::Unreachable,
+            true,
+            "the server runs a long script",
+        ),
         "CLUSTERDOWN" | "MASTERDOWN" | "TRYAGAIN" => (
             ErrorKind::Unreachable,
             true,
@@ -258,24 +270,56 @@ mod tests {
     #[test]
     fn answers_become_the_kinds_that_callers_act_on() {
         for (line, kind, retryable) in [
-            ("WRONGTYPE Operation against a key", ErrorKind::Corrupt, false),
+            (
+                "WRONGTYPE Operation against a key",
+                ErrorKind::Corrupt,
+                false,
+            ),
             ("LOADING Redis is loading", ErrorKind::Unreachable, true),
-            ("BUSY Redis is busy running a script.", ErrorKind::Unreachable, true),
-            ("CLUSTERDOWN The cluster is down", ErrorKind::Unreachable, true),
+            (
+                "BUSY Redis is busy running a script.",
+                ErrorKind::Unreachable,
+                true,
+            ),
+            (
+                "CLUSTERDOWN The cluster is down",
+                ErrorKind::Unreachable,
+                true,
+            ),
             ("MOVED 3999 127.0.0.1:6381", ErrorKind::InvalidOption, false),
             ("READONLY You can't write", ErrorKind::ReadOnly, false),
-            ("MISCONF Redis is configured to save", ErrorKind::ReadOnly, false),
+            (
+                "MISCONF Redis is configured to save",
+                ErrorKind::ReadOnly,
+                false,
+            ),
             ("OOM command not allowed", ErrorKind::Full, false),
             ("NOAUTH Authentication required.", ErrorKind::Denied, false),
             ("WRONGPASS invalid username", ErrorKind::Denied, false),
-            ("NOPERM User ada has no permissions", ErrorKind::Denied, false),
-            ("ERR max number of clients reached", ErrorKind::Throttled, true),
-            ("ERR DB index is out of range", ErrorKind::InvalidOption, false),
+            (
+                "NOPERM User ada has no permissions",
+                ErrorKind::Denied,
+                false,
+            ),
+            (
+                "ERR max number of clients reached",
+                ErrorKind::Throttled,
+                true,
+            ),
+            (
+                "ERR DB index is out of range",
+                ErrorKind::InvalidOption,
+                false,
+            ),
             ("ERR unknown command 'GET'", ErrorKind::Unsupported, false),
             ("ERR something new", ErrorKind::Unreachable, false),
         ] {
             let error = refused(line);
-            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{line}");
+            assert_eq!(
+                (error.kind(), error.is_retryable()),
+                (kind, retryable),
+                "{line}"
+            );
         }
     }
 

@@ -31,7 +31,10 @@ const BYTES: usize = 1 << 20;
 type Page = Vec<Result<(String, Entry)>>;
 
 /// What `scan` asks for, its limit and order aside.
-pub(super) fn list(server: Arc<Server>, scan: &Scan) -> BoxStream<'static, Result<(String, Entry)>> {
+pub(super) fn list(
+    server: Arc<Server>,
+    scan: &Scan,
+) -> BoxStream<'static, Result<(String, Entry)>> {
     let listing = Listing {
         server,
         pattern: pattern(&scan.prefix),
@@ -131,7 +134,9 @@ impl Listing {
         if !self.scan.values && !self.scan.expiries {
             // SCAN has left out what is expired or no string.
             let entry = || Entry::without_value(Expiry::Unread);
-            return Ok(Some(keys.into_iter().map(|key| Ok((key, entry()))).collect()));
+            return Ok(Some(
+                keys.into_iter().map(|key| Ok((key, entry()))).collect(),
+            ));
         }
         let entries = self.read(&keys).await?;
         let mut bytes = 0;
@@ -199,11 +204,12 @@ impl Listing {
         if !same.is_some_and(|same| Arc::ptr_eq(same, &wire)) {
             self.place = Place::default();
         }
-        if wire.is_cluster() && self.place.wire.is_none() {
-            if !self.masters.next(&self.server, &wire).await? {
-                self.state = State::Found;
-                return Ok(Vec::new());
-            }
+        if wire.is_cluster()
+            && self.place.wire.is_none()
+            && !self.masters.next(&self.server, &wire).await?
+        {
+            self.state = State::Found;
+            return Ok(Vec::new());
         }
         let mut scan = cmd("SCAN");
         scan.arg(self.place.cursor);
@@ -211,7 +217,10 @@ impl Listing {
             scan.arg("MATCH").arg(&self.pattern[..]);
         }
         scan.arg("COUNT").arg(LOOKED_AT).arg("TYPE").arg("string");
-        let reply = self.server.ask_node(&wire, self.masters.node(), &scan).await?;
+        let reply = self
+            .server
+            .ask_node(&wire, self.masters.node(), &scan)
+            .await?;
         let (cursor, keys) = scanned(reply)?;
         if cursor == 0 {
             self.place = Place::default();
@@ -294,7 +303,9 @@ fn scanned(reply: Value) -> Result<(u64, Vec<Vec<u8>>)> {
     let Ok([Value::BulkString(cursor), Value::Array(keys)]) = <[Value; 2]>::try_from(parts) else {
         return server::unexpected();
     };
-    let cursor = std::str::from_utf8(&cursor).ok().and_then(|text| text.parse().ok());
+    let cursor = std::str::from_utf8(&cursor)
+        .ok()
+        .and_then(|text| text.parse().ok());
     let keys: Option<Vec<_>> = keys
         .into_iter()
         .map(|key| match key {
@@ -328,7 +339,10 @@ mod tests {
     #[test]
     fn a_prefix_is_literal_in_a_pattern() {
         assert_eq!(pattern(""), b"*");
-        assert_eq!(pattern("a*b?[c]\\^-é"), "a\\*b\\?\\[c\\]\\\\^-é*".as_bytes());
+        assert_eq!(
+            pattern("a*b?[c]\\^-é"),
+            "a\\*b\\?\\[c\\]\\\\^-é*".as_bytes()
+        );
     }
 
     #[test]

@@ -202,7 +202,9 @@ fn socket(location: &str) -> Result<(Login, PathBuf)> {
         None if credentials.is_empty() => Login::default(),
         None => return Err(wrong()),
     };
-    let path = percent_decode_str(path).decode_utf8().map_err(|_| wrong())?;
+    let path = percent_decode_str(path)
+        .decode_utf8()
+        .map_err(|_| wrong())?;
     if path.contains('\0') || path.len() < 2 {
         return Err(wrong());
     }

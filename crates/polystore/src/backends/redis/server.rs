@@ -88,10 +88,10 @@ impl Server {
         F: Future<Output = Result<T>>,
     {
         let done = persist(self.timeout, |error| self.is_transient(error), attempt).await;
-        if let Err(error) = &done {
-            if error.kind() == ErrorKind::Timeout {
-                self.drop_connection();
-            }
+        if let Err(error) = &done
+            && error.kind() == ErrorKind::Timeout
+        {
+            self.drop_connection();
         }
         done
     }

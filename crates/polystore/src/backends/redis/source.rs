@@ -22,6 +22,10 @@ use crate::remote::{TlsFiles, choose_provider, timed_out};
 /// wait meanwhile.
 const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 
+#[cfg_attr(
+    feature = "redis-1",
+    expect(clippy::large_enum_variant, reason = "there is one of it in a store")
+)]
 pub(super) enum Source {
     Url(Location),
     #[cfg(feature = "redis-1")]
@@ -50,10 +54,9 @@ impl Source {
     /// may pass.
     pub(super) fn fails_over(&self) -> bool {
         match self {
-            Self::Url(location) => matches!(
-                location.place,
-                Place::Cluster(_) | Place::Sentinels { .. }
-            ),
+            Self::Url(location) => {
+                matches!(location.place, Place::Cluster(_) | Place::Sentinels { .. })
+            }
             #[cfg(feature = "redis-1")]
             Self::Cluster(_) => true,
             #[cfg(feature = "redis-1")]
@@ -131,7 +134,7 @@ async fn open(location: &Location, limit: Duration) -> Result<Wire> {
             login,
         } => {
             let mut sentinels = ask_sentinels(sentinels, master, login, location)?;
-            let client = sentinels.async_get_client().await.map_err(connecting)?;
+            let client = sentinels.async_get_client().await.map_err(failed)?;
             connect_client(&client, limit).await
         }
     }
@@ -142,13 +145,13 @@ fn client(
     settings: RedisConnectionInfo,
     tls: Option<&TlsFiles>,
 ) -> Result<Client> {
-    let info = address.into_connection_info().map_err(connecting)?;
+    let info = address.into_connection_info().map_err(failed)?;
     let info = info.set_redis_settings(settings).set_tcp_settings(tcp());
     let client = match tls {
         Some(files) => Client::build_with_tls(info, location::certificates(files)?),
         None => Client::open(info),
     };
-    client.map_err(connecting)
+    client.map_err(failed)
 }
 
 async fn connect_client(client: &Client, limit: Duration) -> Result<Wire> {
@@ -157,7 +160,7 @@ async fn connect_client(client: &Client, limit: Duration) -> Result<Wire> {
         .set_connection_timeout(Some(limit))
         .set_response_timeout(None);
     let connecting_to = client.get_multiplexed_async_connection_with_config(&config);
-    connecting_to.await.map(Wire::One).map_err(connecting)
+    connecting_to.await.map(Wire::One).map_err(failed)
 }
 
 fn cluster(
@@ -167,7 +170,9 @@ fn cluster(
     limit: Duration,
 ) -> Result<ClusterClient> {
     let tls = location.tls.as_ref();
-    let addresses = nodes.iter().map(|node| location::address(node, tls.is_some()));
+    let addresses = nodes
+        .iter()
+        .map(|node| location::address(node, tls.is_some()));
     // What has failed is sent again by who knows whether that does harm.
     let mut builder = ClusterClient::builder(addresses)
         .retries(0)
@@ -185,12 +190,12 @@ fn cluster(
             .tls(TlsMode::Secure)
             .certs(location::certificates(files)?);
     }
-    builder.build().map_err(connecting)
+    builder.build().map_err(failed)
 }
 
 async fn connect_cluster(client: &ClusterClient) -> Result<Wire> {
     let connected = client.get_async_connection().await;
-    connected.map(Wire::Cluster).map_err(connecting)
+    connected.map(Wire::Cluster).map_err(failed)
 }
 
 fn ask_sentinels(
@@ -202,7 +207,7 @@ fn ask_sentinels(
     let tls = location.tls.is_some();
     let addresses = sentinels.iter().map(|host| location::address(host, tls));
     let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)
-        .map_err(connecting)?
+        .map_err(failed)?
         .set_client_to_redis_db(location.database)
         .set_client_to_redis_tcp_settings(tcp());
     if let Some(user) = &location.login.user {
@@ -225,7 +230,7 @@ fn ask_sentinels(
             .set_client_to_sentinel_tls_mode(TlsMode::Secure)
             .set_client_to_sentinel_certificates(certificates);
     }
-    builder.build().map_err(connecting)
+    builder.build().map_err(failed)
 }
 
 fn tcp() -> TcpSettings {
@@ -233,6 +238,7 @@ fn tcp() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }
 
-fn connecting(error: RedisError) -> Error {
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
+fn failed(error: RedisError) -> Error {
     failure::of_connection(&error)
 }

@@ -15,7 +15,9 @@ pub(super) const SLOTS: usize = 16384;
 /// The slot of a key, as the cluster specification has it: CRC16 of the key, or of what is
 /// between its first `{` and the `}` after that.
 pub(super) fn slot(key: &str) -> u16 {
-    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    let tag = key
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'));
     let hashed = match tag {
         Some((tag, _)) if !tag.is_empty() => tag,
         _ => key,
@@ -23,7 +25,11 @@ pub(super) fn slot(key: &str) -> u16 {
     let crc = hashed.bytes().fold(0_u16, |crc, byte| {
         (0..8).fold(crc ^ (u16::from(byte) << 8), |crc, _| {
             let shifted = crc << 1;
-            if crc & 0x8000 == 0 { shifted } else { shifted ^ 0x1021 }
+            if crc & 0x8000 == 0 {
+                shifted
+            } else {
+                shifted ^ 0x1021
+            }
         })
     });
     crc % 16384
@@ -93,7 +99,13 @@ fn master(range: Value) -> Option<(Node, Range)> {
     let Value::Array(parts) = range else {
         return None;
     };
-    let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &parts[..] else {
+    let [
+        Value::Int(first),
+        Value::Int(last),
+        Value::Array(master),
+        ..,
+    ] = &parts[..]
+    else {
         return None;
     };
     let range = (u16::try_from(*first).ok()?, u16::try_from(*last).ok()?);
@@ -119,7 +131,11 @@ mod tests {
 
     fn range(first: i64, last: i64, host: &str, port: i64) -> Value {
         let node = vec![Value::BulkString(host.into()), Value::Int(port)];
-        Value::Array(vec![Value::Int(first), Value::Int(last), Value::Array(node)])
+        Value::Array(vec![
+            Value::Int(first),
+            Value::Int(last),
+            Value::Array(node),
+        ])
     }
 
     #[test]
@@ -146,9 +162,15 @@ mod tests {
 
     #[test]
     fn keys_have_the_slots_that_the_driver_finds() {
-        for key in ["", "a", "foo", "{a}b", "x{y}z{w}", "{}a", "}{", "{{b}}", "é😀", "{é}1"] {
+        for key in [
+            "", "a", "foo", "{a}b", "x{y}z{w}", "{}a", "}{", "{{b}}", "é😀", "{é}1",
+        ] {
             let slot = redis::cluster_routing::Slot::new(slot(key));
-            assert_eq!(slot, Some(redis::cluster_routing::Slot::for_key(key)), "{key}");
+            assert_eq!(
+                slot,
+                Some(redis::cluster_routing::Slot::for_key(key)),
+                "{key}"
+            );
         }
     }
 

@@ -71,11 +71,7 @@ impl Wire {
     }
 
     /// Sends a command that is about no key, to `node` if this is a cluster.
-    pub(super) async fn ask_node(
-        &self,
-        node: Option<&Node>,
-        command: &Cmd,
-    ) -> Result<Value, Lost> {
+    pub(super) async fn ask_node(&self, node: Option<&Node>, command: &Cmd) -> Result<Value, Lost> {
         let answer = match self {
             Self::One(connection) => connection.clone().req_packed_command(command).await,
             #[cfg(feature = "redis-1")]
@@ -197,9 +193,9 @@ async fn ask_cluster(cluster: &ClusterConnection, asks: Vec<Ask<'_>>) -> Vec<Ans
         let mut keys = HashSet::new();
         let (now, later): (Vec<_>, Vec<_>) =
             left.into_iter().partition(|(_, ask)| keys.insert(ask.key));
-        let asked = now.into_iter().map(|(place, ask)| async move {
-            (place, ask_key(cluster.clone(), ask).await)
-        });
+        let asked = now
+            .into_iter()
+            .map(|(place, ask)| async move { (place, ask_key(cluster.clone(), ask).await) });
         for (place, answer) in join_all(asked).await {
             answers[place] = Some(answer);
         }
@@ -207,7 +203,9 @@ async fn ask_cluster(cluster: &ClusterConnection, asks: Vec<Ask<'_>>) -> Vec<Ans
     }
     let unexpected = || Answer::Unclear(failure::unexpected());
     let answers = answers.into_iter();
-    answers.map(|answer| answer.unwrap_or_else(unexpected)).collect()
+    answers
+        .map(|answer| answer.unwrap_or_else(unexpected))
+        .collect()
 }
 
 async fn ask_key(mut cluster: ClusterConnection, ask: Ask<'_>) -> Answer {
@@ -237,7 +235,10 @@ async fn ask_key(mut cluster: ClusterConnection, ask: Ask<'_>) -> Answer {
                 pipeline.add_command(command);
             }
             let before = pipeline.len() + 1;
-            match cluster.route_pipeline(pipeline, before, 1, route.clone()).await {
+            match cluster
+                .route_pipeline(pipeline, before, 1, route.clone())
+                .await
+            {
                 Ok(mut values) => return last(&mut values),
                 Err(error) => {
                     let cause = error.clone().into_server_errors();
@@ -258,11 +259,13 @@ async fn ask_key(mut cluster: ClusterConnection, ask: Ask<'_>) -> Answer {
         }
     };
     match error.kind() {
-        Kind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => Answer::Refused(Error::new(
-            ErrorKind::Unreachable,
-            "a part of the cluster is changing places",
-        )
-        .retryable(true)),
+        Kind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) => Answer::Refused(
+            Error::new(
+                ErrorKind::Unreachable,
+                "a part of the cluster is changing places",
+            )
+            .retryable(true),
+        ),
         // Nothing was sent.
         Kind::Server(_) | Kind::Extension | Kind::ClusterConnectionNotFound => {
             Answer::Refused(failure::of_connection(&error))

@@ -38,7 +38,11 @@ impl Writer {
                     .map(|(key, entry)| Ask::one(key, command::set(key, entry))),
             ),
             Write::Del(keys) => {
-                let share = if self.is_cluster { 1 } else { keys.len().max(1) };
+                let share = if self.is_cluster {
+                    1
+                } else {
+                    keys.len().max(1)
+                };
                 asks.extend(keys.chunks(share).map(|keys| {
                     let unlink = command::unlink(keys.iter().map(String::as_str));
                     Ask::one(&keys[0], unlink)
@@ -81,7 +85,9 @@ impl Writer {
             let this = value.and_then(|value| match op {
                 Write::Insert(..) => command::was_inserted(&value),
                 Write::Touch(..) | Write::Evict(..) => match value {
-                    Value::Array(both) => both.last().map_or_else(server::unexpected, command::number),
+                    Value::Array(both) => {
+                        both.last().map_or_else(server::unexpected, command::number)
+                    }
                     value => command::number(&value),
                 }
                 .map(|number| number > 0),
@@ -168,7 +174,9 @@ impl Trip for Writer {
                 key.len() + entry.json().len()
             }
             Write::SetMany(entries) => {
-                let bytes = entries.iter().map(|(key, entry)| key.len() + entry.json().len());
+                let bytes = entries
+                    .iter()
+                    .map(|(key, entry)| key.len() + entry.json().len());
                 bytes.sum()
             }
             Write::Del(keys) => keys.iter().map(String::len).sum(),
