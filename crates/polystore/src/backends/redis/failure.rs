@@ -23,6 +23,8 @@ pub(super) fn of_connection(error: &RedisError) -> Error {
             ErrorKind::Denied,
             "the server refuses this user or password",
         ),
+        // Cut in the middle of a reply. What else its words say may hold a value.
+        Kind::Parse if detail_says(error, "end of input") => lost(),
         Kind::Parse => Error::new(
             ErrorKind::Unreachable,
             "what answers does not speak as Redis does",
@@ -64,6 +66,18 @@ pub(super) fn other_type() -> Error {
     in_words("WRONGTYPE", "")
 }
 
+fn detail_says(error: &RedisError, words: &str) -> bool {
+    error.detail().is_some_and(|detail| detail.contains(words))
+}
+
+fn lost() -> Error {
+    Error::new(
+        ErrorKind::Unreachable,
+        "there is no connection to the server",
+    )
+    .retryable(true)
+}
+
 fn of_io(error: &RedisError) -> Error {
     // The driver's own words hold those of others, which may hold a password.
     let detail = error.detail().unwrap_or_default();
@@ -85,11 +99,7 @@ fn of_io(error: &RedisError) -> Error {
         return in_words("ERR", detail);
     }
     let Some(cause) = io_cause(error) else {
-        return Error::new(
-            ErrorKind::Unreachable,
-            "there is no connection to the server",
-        )
-        .retryable(true);
+        return lost();
     };
     if let Some(tls) = cause
         .get_ref()

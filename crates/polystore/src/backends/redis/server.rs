@@ -60,7 +60,12 @@ impl Server {
                 let answers = answers.into_iter().map(|answer| match answer {
                     Answer::Value(value) => Ok(value),
                     Answer::Refused(error) => Err(self.judge(&wire, error)),
-                    Answer::Unclear(error) => Err(unclear(error)),
+                    Answer::Unclear(error) => {
+                        if error.kind() == ErrorKind::Timeout {
+                            self.link.lose(&wire);
+                        }
+                        Err(unclear(error))
+                    }
                 });
                 answers.collect()
             }
@@ -112,7 +117,7 @@ impl Server {
 
     pub(super) fn is_transient(&self, error: &Error) -> bool {
         // A wrong address is told at once.
-        error.is_retryable() && error.kind() != ErrorKind::Timeout && self.link.was_connected()
+        error.is_retryable() && self.link.was_connected()
     }
 
     pub(super) fn drop_connection(&self) {

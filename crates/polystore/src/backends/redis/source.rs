@@ -18,8 +18,9 @@ use super::wire::Wire;
 use crate::error::{Error, Result};
 use crate::remote::{TlsFiles, choose_provider, timed_out};
 
-/// How long one server of a cluster may take to be connected: the driver lets the others
-/// wait meanwhile.
+/// How long one server of a cluster may take to be connected or to answer. The driver lets the
+/// others wait meanwhile; and when many requests fail together it can come to wait for
+/// itself, so that all connections have to be made anew.
 const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg_attr(
@@ -177,7 +178,7 @@ fn cluster(
     let mut builder = ClusterClient::builder(addresses)
         .retries(0)
         .connection_timeout(limit.min(NODE_TIMEOUT))
-        .response_timeout(limit)
+        .response_timeout(limit.min(NODE_TIMEOUT))
         .tcp_settings(tcp());
     if let Some(user) = &login.user {
         builder = builder.username(user);

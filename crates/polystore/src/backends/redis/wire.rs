@@ -115,10 +115,14 @@ pub(super) enum Answer {
     Unclear(Error),
 }
 
-fn lost(error: &RedisError, connection: bool) -> Lost {
+fn lost(error: &RedisError, to_one: bool) -> Lost {
     Lost {
         error: failure::of_connection(error),
-        for_good: connection && error.is_unrecoverable_error(),
+        // The driver replaces the servers of a cluster by itself, unless it is stuck.
+        for_good: match to_one {
+            true => error.is_unrecoverable_error(),
+            false => error.is_timeout(),
+        },
     }
 }
 
