@@ -56,7 +56,34 @@ fn main() -> ExitCode {
             async move { kv(format!("{scheme}{}/{rest}", folder?.display())) }
         });
     }
+    #[cfg(all(feature = "redis", unix))]
+    let suite = with_redis(suite);
     suite.run()
+}
+
+/// One server for all of them, and for each store a database of its own; a cluster has only
+/// one, in which each property has a prefix.
+#[cfg(all(feature = "redis", unix))]
+fn with_redis(mut suite: Suite) -> Suite {
+    use polystore_servers::{Redis, RedisCluster};
+    use std::sync::Arc;
+
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    if let Some(server) = Redis::with(&["databases 4000"]) {
+        let server = Arc::new(server);
+        suite = suite.disposable_store("redis", move || {
+            let url = server.database_url(NEXT.fetch_add(1, Ordering::Relaxed));
+            async move { kv(url) }
+        });
+    }
+    if let Some(cluster) = RedisCluster::start() {
+        let cluster = Arc::new(cluster);
+        suite = suite.store("redis cluster", move || {
+            let url = cluster.url();
+            async move { kv(url) }
+        });
+    }
+    suite
 }
 
 fn new_folder(scratch: &Path) -> Result<PathBuf> {
