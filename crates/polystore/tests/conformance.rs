@@ -52,7 +52,39 @@ fn main() -> ExitCode {
             async move { kv(format!("{scheme}{}/{rest}", folder?.display())) }
         });
     }
+    #[cfg(feature = "postgres")]
+    let (suite, _servers) = with_postgres(suite);
     suite.run()
+}
+
+/// A server of its own: each store has a table of its own there, behind a pooler too.
+#[cfg(feature = "postgres")]
+fn with_postgres(
+    mut suite: Suite,
+) -> (
+    Suite,
+    Option<(polystore_servers::Postgres, polystore_servers::PgBouncer)>,
+) {
+    use polystore_servers::{PgBouncer, Postgres};
+
+    let Some(server) = Postgres::start() else {
+        return (suite, None);
+    };
+    let Some(pgbouncer) = PgBouncer::start(&server, "transaction") else {
+        return (suite, None);
+    };
+    let pooled = pgbouncer.url_with("pooler=transaction");
+    for (name, url) in [
+        ("postgres", server.url_with("sslmode=disable")),
+        ("postgres pooler=transaction", pooled),
+    ] {
+        suite = suite.disposable_store(name, move || {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let url = format!("{url}&table=t{}", NEXT.fetch_add(1, Ordering::Relaxed));
+            async move { kv(url) }
+        });
+    }
+    (suite, Some((server, pgbouncer)))
 }
 
 fn new_folder(scratch: &Path) -> Result<PathBuf> {
