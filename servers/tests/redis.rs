@@ -1,5 +1,6 @@
 //! Redis in each of its forms answers, is lost and comes back.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use polystore_servers::{Redis, RedisCluster, RedisSentinel, Tls};
@@ -85,4 +86,17 @@ fn sentinels_make_the_replica_the_primary() {
     sentinels.wait_for_failover();
     assert_eq!(sentinels.primary(), Some(replica.address()));
     assert_eq!(replica.command(&["SET", "a", "1"]), "OK");
+}
+
+#[test]
+fn valkey_is_the_same_from_outside() {
+    let Some(valkey) = Redis::valkey() else {
+        return;
+    };
+    assert_eq!(valkey.command(&["SET", "a", "1"]), "OK");
+    valkey.kill();
+    valkey.start_again();
+    assert_eq!(valkey.command(&["GET", "a"]), "1");
+    let info = valkey.command(&["INFO", "server"]);
+    assert!(info.contains("valkey_version:"), "{info}");
 }

@@ -35,6 +35,7 @@
 //! | [JSON file](stores::file) | `file:cache.json` | `file` (default) |
 //! | [folder](stores::folder) | `file:dir/` | `folder` (default) |
 //! | [SQLite](stores::sqlite) | `sqlite:app.db` | `sqlite` |
+//! | [LevelDB](stores::level) | `level:dir` | `level` |
 //!
 //! The npm package `polystore` keeps the same bytes in each of them: a program in Rust and
 //! one in JavaScript can share a store.
@@ -42,7 +43,7 @@
 //! # Features
 //!
 //! `memory`, `file` and `folder` are on by default and need no async runtime. `sqlite` brings
-//! SQLite itself. `rusqlite-0_43` lets [`kv()`] take a `rusqlite::Connection`, `url-2` a
+//! SQLite itself, `level` a LevelDB in Rust. `rusqlite-0_43` lets [`kv()`] take a `rusqlite::Connection`, `url-2` a
 //! `url::Url`. `full` is everything.
 //!
 //! # What it is not

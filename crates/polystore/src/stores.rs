@@ -125,3 +125,50 @@ pub mod folder {}
 /// another program left half typed (a value that is no text, an `expires_at` that is no
 /// number) are an error of `get`, and left out of listings, with a warning in the log.
 pub mod sqlite {}
+
+/// `level:dir`, `level:///abs/dir` — a LevelDB folder.
+///
+/// | option | meaning |
+/// |---|---|
+/// | `timeout=10s` | how long opening waits for another program that has the folder open |
+/// | `sync=full` (default) | a write has waited for the disk when it returns: it survives power loss |
+/// | `sync=normal` | it survives the death of the process; after power loss the last writes may be missing, the database is whole |
+///
+/// The folder is that of the npm package, which keeps it with `level` or `classic-level`: LevelDB's
+/// own format with Snappy, keys in UTF-8 and values of
+/// `{"expires": milliseconds since 1970 or null, "value": …}`. Both sides read and write the same folder,
+/// in turns: LevelDB lets in one program at a time, and this store takes the same lock on the file
+/// `LOCK`. One that is open elsewhere is an error after the `timeout`
+/// ([`Timeout`](crate::ErrorKind::Timeout), retryable). The folder stays open until the store is closed
+/// or its last handle is gone. Stores of the same folder in one process share it, each with
+/// its own `sync`, and however it is written, symbolic links too.
+///
+/// Any key is kept, also the empty one. A key and its value together may have 256 MiB, and are then
+/// in memory several times over. Lengths of usual size cost a few megabytes of memory for the
+/// whole store, and at most 256 of its files are open.
+///
+/// **Writes** that wait are gathered into one batch by a thread, which waits for the disk once for
+/// all of them. `set_many` and `del_many` are done as a whole up to 4 MB; `clear` goes through the
+/// prefix in batches that other operations get between, so it is not. Every 4 MB or so the
+/// log is made a table and tables are compacted: all operations wait for that, some tens of
+/// milliseconds and, in a store of gigabytes written in no order, up to seconds.
+///
+/// **Reads** are done by that same thread: those that wait together, and before the writes that
+/// wait. Listings read a page at a time, 2,000 entries or a megabyte, and a listing of a
+/// prefix begins there. What was deleted costs the reads that pass over it until it is compacted.
+///
+/// **Damage** is an error ([`Corrupt`](crate::ErrorKind::Corrupt)) that names the file, and never a
+/// missing entry: every block that is read is checked, and nothing is removed on the
+/// strength of what could not be read. A damaged table that is due to be compacted, or a log that is
+/// damaged before its end, keeps the folder from being opened at all. What a crash leaves at the end of a
+/// log is cut off. If the folder is removed or replaced while it is open, writes and listings are errors.
+///
+/// What is in the folder and is no entry (a value that something else wrote, a key that is not UTF-8)
+/// is [`Corrupt`](crate::ErrorKind::Corrupt) in `get`, left out of listings with a warning, and left alone by `clear`.
+///
+/// **Expired** entries: LevelDB has no index of expiries. A store that has written something walks
+/// through the folder, a page at a time, when something that it knows of has expired: it rests
+/// 20 times as long as a page took, so that this takes a twentieth of the thread's time at most. What has
+/// expired is gone from the folder within seconds if that is small, and in a store of a million entries
+/// within a minute or so.
+pub mod level {}

@@ -36,6 +36,10 @@ const IN_A_FOLDER: &[(&str, &str, &str)] = &[
     ("sqlite", "sqlite:", "a.db"),
     #[cfg(feature = "sqlite")]
     ("sqlite sync=normal", "sqlite:", "a.db?sync=normal"),
+    #[cfg(feature = "level")]
+    ("level", "level:", "a"),
+    #[cfg(feature = "level")]
+    ("level sync=normal", "level:", "a?sync=normal"),
 ];
 
 fn main() -> ExitCode {
