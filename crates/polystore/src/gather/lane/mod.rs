@@ -5,6 +5,9 @@
 //! left. A runtime that ends takes its tasks along: what such a carrier had not yet
 //! answered goes back into the queue, and another one starts where somebody still waits.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
@@ -131,7 +134,7 @@ impl<T: Trip> Lane<T> {
             Ok(Ok(result)) => return result,
             Ok(Err(_)) => Error::new(
                 ErrorKind::Unreachable,
-                "the runtime that carried the request has ended",
+                "the task that carried the request has ended",
             )
             .retryable(true),
             Err(_) => timed_out(self.0.timeout),
