@@ -18,6 +18,8 @@ Usage: cargo xtask COMMAND
   ci              what CI runs: format, hygiene, licences, clippy, docs, each feature alone,
                   examples, then `test`; stops at the first stage that fails
   bench [ARGS]    measure in release mode; ARGS go to the benchmark program
+  etcd-proto      make backends/etcd/proto/etcdserverpb.rs out of the etcd.proto beside it; where that
+                  changes nothing, what is checked in is up to date
   help            print this
 
 `test`, `ci` and `bench` need Node 20 or later with npm, and C and C++ compilers. On Debian and Ubuntu they
@@ -37,11 +39,12 @@ fn main() -> ExitCode {
         ("ci", []) => ci::command(),
         ("bench", [separator, extra @ ..]) if separator == "--" => bench(extra),
         ("bench", extra) => bench(extra),
+        ("etcd-proto", []) => etcd_proto(),
         ("help" | "--help" | "-h", _) => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
         }
-        ("test" | "ci", [unexpected, ..]) => {
+        ("test" | "ci" | "etcd-proto", [unexpected, ..]) => {
             return misused(&format!("`{command}` does not take {unexpected:?}"));
         }
         _ => return misused(&format!("no command is named {command:?}")),
@@ -61,6 +64,17 @@ fn bench(arguments: &[String]) -> run::Outcome<bool> {
     let mut command = run::cargo(["run", "--release", "--package", "polystore-benches", "--"]);
     command.args(arguments).envs(node::prepare()?.environment);
     run::run(&mut command)?;
+    Ok(true)
+}
+
+/// By a program that is no member of the workspace: what it needs would slow down every build.
+fn etcd_proto() -> run::Outcome<bool> {
+    let manifest = run::root().join("xtask/etcd-proto/Cargo.toml");
+    let folder = run::root().join("crates/polystore/src/backends/etcd/proto");
+    let mut command = run::cargo(["run", "--locked", "--manifest-path"]);
+    command.arg(manifest).arg("--target-dir");
+    command.arg(run::root().join("target/etcd-proto"));
+    run::run(command.arg("--").arg(folder))?;
     Ok(true)
 }
 

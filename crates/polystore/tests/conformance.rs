@@ -52,6 +52,14 @@ fn main() -> ExitCode {
             async move { kv(format!("{scheme}{}/{rest}", folder?.display())) }
         });
     }
+    #[cfg(feature = "etcd")]
+    if let Some(url) = polystore_servers::Etcd::shared() {
+        // A server has one space of keys: what is about all of it is tried in `etcd.rs`.
+        suite = suite.store("etcd", move || {
+            let url = url.clone();
+            async move { kv(url) }
+        });
+    }
     suite.run()
 }
 
