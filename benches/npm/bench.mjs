@@ -1,8 +1,8 @@
 // The npm package, measured as the Rust bench measures the crate; it runs this once for each number
 // (first `npm ci` in interop/npm), so that the two sides alternate:
 //
-//   node bench.mjs --store memory|file|folder|sqlite|sqlite-wal
-//     --workload get1|get64|set1|set64|keys|clear|stream --dir TMPDIR [--seconds 1]
+//   node bench.mjs --store memory|file|folder|sqlite|sqlite-wal|redis|postgres|etcd|level
+//     --workload getTASKS|setTASKS|keys|clear|stream --dir TMPDIR [--url SERVER] [--seconds 1]
 //
 // TMPDIR is one to a store and workload, kept between its runs and deleted by the caller at the end.
 // One line of JSON comes out: {"ops_per_sec"}, {"ms"} (a median), {"entries_per_sec", "peak_bytes",
@@ -13,19 +13,23 @@ import fs from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import Database from "../../interop/npm/node_modules/better-sqlite3/lib/index.js";
+import { Etcd3 } from "../../interop/npm/node_modules/etcd3/lib/index.js";
+import { Level } from "../../interop/npm/node_modules/level/index.js";
+import pg from "../../interop/npm/node_modules/pg/lib/index.js";
+import { createClient } from "../../interop/npm/node_modules/redis/dist/index.js";
 import kv from "../../interop/npm/node_modules/polystore/index.js";
 
 const LIMIT_MS = 60_000;
 const READY = "npm.ready";
 const KEYS = 1_000;
-const TASKS = 64;
-const STREAMED = { memory: 1e6, file: 1e4, folder: 1e5, sqlite: 1e6, "sqlite-wal": 1e6 };
+const STREAMED = { file: 1e4, folder: 1e5 };
 
 const { values: options } = parseArgs({
   options: {
     store: { type: "string" },
     workload: { type: "string" },
     dir: { type: "string" },
+    url: { type: "string" },
     seconds: { type: "string", default: "1" },
     prepare: { type: "boolean", default: false },
   },
@@ -76,7 +80,65 @@ const stores = {
     db.pragma("synchronous = NORMAL");
     return sqlite(db);
   },
+
+  async redis() {
+    const client = await createClient({ url: options.url }).connect();
+    const fill = async (entries) => {
+      if (options.prepare) await client.flushDb();
+      for (const some of chunks(entries, 10_000)) {
+        await client.mSet(some.map(([key, value]) => [key, JSON.stringify(value, null, 2)]));
+      }
+    };
+    return { store: kv(client), fill, end: () => client.isOpen && client.disconnect() };
+  },
+
+  async postgres() {
+    const pool = new pg.Pool({ connectionString: options.url });
+    const store = kv(pool);
+    const fill = async (entries) => {
+      await store.has("the table");
+      if (options.prepare) await pool.query("truncate kv");
+      for (const some of chunks(entries, 10_000)) {
+        const [ids, values] = [some.map(([key]) => key), some.map(([, v]) => JSON.stringify(v, null, 2))];
+        const text = "insert into kv (id, value) select * from unnest($1::text[], $2::text[]) on conflict do nothing";
+        await pool.query(text, [ids, values]);
+      }
+    };
+    return { store, fill, end: () => pool.ended || pool.end() };
+  },
+
+  etcd() {
+    const client = new Etcd3({ hosts: options.url.replace(/^etcd:/, "http:") });
+    const fill = async (entries) => {
+      if (options.prepare) await client.delete().all();
+      for (const some of chunks(entries, 100)) {
+        const puts = some.map(([key, value]) => client.put(key).value(wrapped(value)));
+        await Promise.all(puts);
+      }
+    };
+    return { store: kv(client), fill, end: () => client.close() };
+  },
+
+  level(dir) {
+    const db = new Level(path.join(dir, "npm.level"));
+    const fill = async (entries) => {
+      for (const some of chunks(entries, 10_000)) {
+        await db.batch(some.map(([key, value]) => ({ type: "put", key, value: wrapped(value) })));
+      }
+    };
+    return { store: kv(db), fill };
+  },
 };
+
+const wrapped = (value) => JSON.stringify({ expires: null, value });
+
+function* chunks(entries, size) {
+  let some = [];
+  for (const entry of entries) {
+    if (some.push(entry) === size) yield some.splice(0);
+  }
+  if (some.length) yield some;
+}
 
 function sqlite(db) {
   const store = kv(db);
@@ -93,7 +155,7 @@ function sqlite(db) {
 // What a workload finds in its store.
 function* contents() {
   if (options.workload === "stream") {
-    for (let i = 0; i < STREAMED[options.store]; i++) yield [`user:${i}`, value(i)];
+    for (let i = 0; i < (STREAMED[options.store] ?? 1e6); i++) yield [`user:${i}`, value(i)];
     return;
   }
   yield* users;
@@ -103,11 +165,9 @@ function* contents() {
 }
 
 const workloads = {
-  get1: ({ store }) => throughput(1, ([key]) => store.get(key)),
-  get64: ({ store }) => throughput(TASKS, ([key]) => store.get(key)),
+  get: ({ store }, tasks) => throughput(tasks, ([key]) => store.get(key)),
   // Another value each time: SQLite does not write what is there already.
-  set1: ({ store }) => throughput(1, ([key], n) => store.set(key, value(n))),
-  set64: ({ store }) => throughput(TASKS, ([key], n) => store.set(key, value(n))),
+  set: ({ store }, tasks) => throughput(tasks, ([key], n) => store.set(key, value(n))),
 
   async keys({ store }) {
     const below = store.prefix("user:");
@@ -180,7 +240,7 @@ async function latency(operation, restore = () => {}) {
 
 // In a process of its own, so that its garbage is not in the memory measured, and can be given up on.
 function prepare() {
-  for (const name of [READY, "npm.json", "npm", "npm.db", "npm.db-wal", "npm.db-shm"]) {
+  for (const name of [READY, "npm.json", "npm", "npm.db", "npm.db-wal", "npm.db-shm", "npm.level"]) {
     fs.rmSync(path.join(options.dir, name), { recursive: true, force: true });
   }
   execFileSync(process.execPath, [...process.argv.slice(1), "--prepare"], {
@@ -192,6 +252,8 @@ function prepare() {
 // What an earlier run left for the same workload serves again, since every workload leaves what it
 // found. It has to: ext4 needs a minute to create 100k files right after as many were deleted.
 function isReady() {
+  // On a server, workloads share one place.
+  if (options.url) return false;
   const file = path.join(options.dir, READY);
   return fs.existsSync(file) && fs.readFileSync(file, "utf8") === readiness();
 }
@@ -199,7 +261,8 @@ function isReady() {
 const readiness = () => `${options.store} ${options.workload}`;
 
 async function main() {
-  if (!stores[options.store] || !workloads[options.workload] || !options.dir) {
+  const [, workload, tasks] = /^([a-z]+)(\d*)$/.exec(options.workload ?? "") ?? [];
+  if (!stores[options.store] || !workloads[workload] || !options.dir) {
     throw new Error("usage: node bench.mjs --store S --workload W --dir D [--seconds N]");
   }
   options.dir = path.resolve(options.dir);
@@ -213,10 +276,11 @@ async function main() {
       return { skipped: `preparing took over ${LIMIT_MS / 1_000} s` };
     }
   }
-  const opened = stores[options.store](options.dir);
+  const opened = await stores[options.store](options.dir);
   if (inProcess || options.prepare) await opened.fill(contents());
-  const result = options.prepare ? {} : await workloads[options.workload](opened);
+  const result = options.prepare ? {} : await workloads[workload](opened, Number(tasks || 1));
   await opened.store.close();
+  await opened.end?.();
   if (options.prepare) fs.writeFileSync(path.join(options.dir, READY), readiness());
   return result;
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use polystore_kv::Store;
 use serde::{Deserialize, Serialize};
 
-use crate::subject::{User, ours};
+use crate::local::ours;
+use crate::subject::User;
 
 /// Keys in the store when a prefix is listed, and keys with that prefix.
 const MANY: u32 = 100_000;

@@ -5,19 +5,22 @@
 //! the table into README.md.
 
 mod groups;
+mod local;
 mod measure;
 mod npm;
+mod opendal;
+mod remote;
 mod report;
+mod rows;
 mod subject;
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
 
-use measure::{Operation, SPAN, TASKS};
-use report::{Row, Runs, megabytes, short};
-use subject::{BareFile, BareFolder, BareMap, BareSqlite, Subject, ours};
+use npm::Npm;
+use polystore_servers::{Etcd, Postgres, Redis};
+use report::{megabytes, short};
 use tempfile::TempDir;
 
 struct Options {
@@ -89,14 +92,9 @@ fn run(options: &Options) -> String {
     let bench = Bench {
         options,
         folder: folder.path(),
+        servers: Servers::start(options),
     };
-    let mut rows = Vec::new();
-    bench.memory(&mut rows);
-    bench.sqlite(&mut rows, "full", "FULL", "sqlite");
-    bench.sqlite(&mut rows, "normal", "NORMAL", "sqlite-wal");
-    bench.file(&mut rows);
-    bench.folder(&mut rows, true);
-    bench.folder(&mut rows, false);
+    let rows = bench.rows();
     let mut text = format!("{}\n### Operations a second\n\n", machine());
     text += &report::operations(&rows);
     text += &bench.prefixes();
@@ -107,143 +105,39 @@ fn run(options: &Options) -> String {
 struct Bench<'a> {
     options: &'a Options,
     folder: &'a Path,
+    servers: Servers,
 }
 
-/// What a ratio is to reach: of the bare part and of npm.
-#[derive(Clone, Copy)]
-struct Marks(Option<f64>, Option<f64>);
+/// What is measured over the network, as far as it is installed and asked for.
+struct Servers {
+    redis: Option<Redis>,
+    postgres: Option<Postgres>,
+    etcd: Option<Etcd>,
+}
+
+impl Servers {
+    fn start(options: &Options) -> Self {
+        let wants = |what: &str| options.wants(what) || options.only_within(what);
+        Self {
+            redis: wants("redis").then(Redis::start).flatten(),
+            postgres: wants("postgres").then(Postgres::start).flatten(),
+            etcd: wants("etcd").then(Etcd::start).flatten(),
+        }
+    }
+}
+
+impl Options {
+    fn wants(&self, what: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| what.contains(only))
+    }
+
+    /// Whether only some of `what` is wanted.
+    fn only_within(&self, what: &str) -> bool {
+        self.only.as_ref().is_some_and(|only| only.contains(what))
+    }
+}
 
 impl Bench<'_> {
-    fn wants(&self, what: &str) -> bool {
-        self.options
-            .only
-            .as_ref()
-            .is_none_or(|only| what.contains(only))
-    }
-
-    /// Gets and sets, at one task and at many, turn by turn.
-    fn row(
-        &self,
-        rows: &mut Vec<Row>,
-        what: &str,
-        (ours, bare, npm): (&impl Subject, &impl Subject, &str),
-        (operation, tasks): (Operation, u32),
-        Marks(mark_of_bare, mark_of_npm): Marks,
-    ) {
-        let verb = if operation == Operation::Get {
-            "get"
-        } else {
-            "set"
-        };
-        let what = format!("{what} {verb} ×{tasks}");
-        if !self.wants(&what) {
-            return;
-        }
-        eprintln!("{what}");
-        let (mut of_ours, mut of_bare, mut of_npm) = (vec![], vec![], vec![]);
-        for _ in 0..self.options.runs {
-            of_ours.push(measure::operations(ours, operation, tasks));
-            of_bare.push(measure::operations(bare, operation, tasks));
-            let workload = format!("{verb}{tasks}");
-            let answer = npm::run(npm, &workload, self.folder, SPAN.as_secs_f64());
-            of_npm.extend(answer.ops_per_sec);
-        }
-        rows.push(Row {
-            what,
-            ours: Runs(of_ours),
-            bare: Runs(of_bare),
-            npm: Runs(of_npm),
-            mark_of_bare,
-            mark_of_npm,
-        });
-    }
-
-    fn four_rows(
-        &self,
-        rows: &mut Vec<Row>,
-        what: &str,
-        subjects: (&impl Subject, &impl Subject, &str),
-        marks: [Marks; 4],
-    ) {
-        if !self.wants(what)
-            && !self
-                .options
-                .only
-                .as_ref()
-                .is_some_and(|only| only.contains(what))
-        {
-            return;
-        }
-        measure::fill(subjects.0);
-        measure::fill(subjects.1);
-        let workloads = [
-            (Operation::Get, 1),
-            (Operation::Get, TASKS),
-            (Operation::Set, 1),
-            (Operation::Set, TASKS),
-        ];
-        for (workload, marks) in workloads.into_iter().zip(marks) {
-            self.row(rows, what, subjects, workload, marks);
-        }
-    }
-
-    fn memory(&self, rows: &mut Vec<Row>) {
-        let one = Marks(Some(0.8), Some(1.0));
-        let many = Marks(None, Some(1.0));
-        let subjects = (&ours("memory:"), &BareMap::default(), "memory");
-        self.four_rows(rows, "memory", subjects, [one, many, one, many]);
-    }
-
-    fn sqlite(&self, rows: &mut Vec<Row>, sync: &str, pragma: &str, npm: &str) {
-        let folder = self.folder.display();
-        let store = ours(&format!("sqlite:{folder}/{sync}.db?sync={sync}"));
-        let bare = BareSqlite::open(self.folder.join(format!("bare-{sync}.db")), pragma);
-        let one = Marks(Some(0.8), Some(1.0));
-        let many = Marks(None, Some(1.0));
-        let many_sets = Marks(Some(2.0), Some(1.0));
-        let what = format!("sqlite {sync}");
-        self.four_rows(
-            rows,
-            &what,
-            (&store, &bare, npm),
-            [one, many, one, many_sets],
-        );
-    }
-
-    fn file(&self, rows: &mut Vec<Row>) {
-        let store = ours(&format!("file:{}/ours.json", self.folder.display()));
-        let bare = BareFile {
-            path: self.folder.join("bare.json"),
-            full: true,
-            writing: Arc::default(),
-        };
-        let one = Marks(None, Some(1.0));
-        let many = Marks(None, Some(10.0));
-        self.four_rows(
-            rows,
-            "file full",
-            (&store, &bare, "file"),
-            [one, many, one, many],
-        );
-    }
-
-    fn folder(&self, rows: &mut Vec<Row>, full: bool) {
-        let sync = if full { "full" } else { "normal" };
-        let store = ours(&format!(
-            "file:{}/ours-{sync}/?sync={sync}",
-            self.folder.display()
-        ));
-        let bare = BareFolder {
-            folder: self.folder.join(format!("bare-{sync}")),
-            full,
-        };
-        std::fs::create_dir_all(&bare.folder).expect("it makes a folder");
-        // The npm package does not sync.
-        let marks = Marks(None, (!full).then_some(1.0));
-        let what = format!("folder {sync}");
-        self.four_rows(rows, &what, (&store, &bare, "folder"), [marks; 4]);
-    }
-
     fn child<T: serde::de::DeserializeOwned>(&self, arguments: &[&str]) -> Option<T> {
         let output = Command::new(std::env::current_exe().ok()?)
             .arg("child")
@@ -260,24 +154,16 @@ impl Bench<'_> {
              | | its keys | all keys | its keys / all | npm: its keys | clear | npm: clear |\n\
              |---|---|---|---|---|---|---|\n",
         );
-        let folder = self.folder.display();
-        for (what, npm, url) in [
-            ("memory", "memory", "memory:".to_owned()),
-            (
-                "sqlite full",
-                "sqlite",
-                format!("sqlite:{folder}/prefix.db"),
-            ),
-        ] {
+        for Listed { what, npm, url } in self.listed("prefix") {
             let what = format!("{what} prefix");
-            if !self.wants(&what) {
+            if !self.options.wants(&what) {
                 continue;
             }
             eprintln!("{what}");
             let Some(ours) = self.child::<groups::Prefix>(&["prefix", &url]) else {
                 continue;
             };
-            let theirs = |workload| npm::run(npm, workload, self.folder, 1.0).ms;
+            let theirs = |workload| npm.run(workload, self.folder, 1.0).ms;
             let show = |ms: Option<f64>| ms.map_or("–".to_owned(), short);
             let ratio = ours.keys_of_prefix / ours.keys_of_all;
             let judged = if ratio < 0.1 {
@@ -304,36 +190,26 @@ impl Bench<'_> {
              | | entries | a second | memory above the store's own | last third / first | npm a second | npm memory |\n\
              |---|---|---|---|---|---|---|\n",
         );
-        let folder = self.folder.display();
-        for (what, npm, url, count) in [
-            ("memory", "memory", "memory:".to_owned(), 1_000_000),
-            (
-                "sqlite",
-                "sqlite",
-                format!("sqlite:{folder}/stream.db?sync=normal"),
-                1_000_000,
-            ),
-            (
-                "folder",
-                "folder",
-                format!("file:{folder}/stream/?sync=normal"),
-                100_000,
-            ),
-            ("file", "file", format!("file:{folder}/stream.json"), 10_000),
-        ] {
+        for Listed { what, npm, url } in self.listed("stream") {
+            let count = match what {
+                "file" => 10_000,
+                "folder" => 100_000,
+                "etcd" => continue,
+                _ => 1_000_000,
+            };
             let what = format!("{what} stream");
-            if !self.wants(&what) {
+            if !self.options.wants(&what) {
                 continue;
             }
             eprintln!("{what}");
             let count = count.to_string();
-            if npm != "memory" {
+            if url != "memory:" {
                 self.child::<()>(&["fill", &url, &count]);
             }
             let Some(ours) = self.child::<groups::Streamed>(&["stream", &url, &count]) else {
                 continue;
             };
-            let theirs = npm::run(npm, "stream", self.folder, 1.0);
+            let theirs = npm.run("stream", self.folder, 1.0);
             let _ = writeln!(
                 text,
                 "| {what} | {count} | {} | {} | {:.2} | {} | {} |",
@@ -345,6 +221,54 @@ impl Bench<'_> {
             );
         }
         text
+    }
+}
+
+/// A store that is listed and streamed.
+struct Listed<'a> {
+    what: &'static str,
+    npm: Npm<'a>,
+    url: String,
+}
+
+impl Bench<'_> {
+    /// The stores of which groups are measured, each with a place of its own for `workload`.
+    fn listed(&self, workload: &'static str) -> Vec<Listed<'_>> {
+        let folder = self.folder.display();
+        let local = |what, npm, url: String| Listed {
+            what,
+            npm: Npm::local(npm),
+            url,
+        };
+        let mut listed = vec![
+            local("memory", "memory", "memory:".to_owned()),
+            local("sqlite", "sqlite", format!("sqlite:{folder}/{workload}.db")),
+        ];
+        if workload == "stream" {
+            // Every listing of these reads all of it.
+            listed.push(local(
+                "folder",
+                "folder",
+                format!("file:{folder}/stream/?sync=normal"),
+            ));
+            listed.push(local("file", "file", format!("file:{folder}/stream.json")));
+        }
+        let mut remote = |what, url, of_npm| {
+            let npm = Npm::remote(what, of_npm);
+            listed.push(Listed { what, npm, url });
+        };
+        if let Some(redis) = &self.servers.redis {
+            let number = if workload == "stream" { 5 } else { 4 };
+            remote("redis", redis.database_url(number), redis.database_url(3));
+        }
+        if let Some(postgres) = &self.servers.postgres {
+            let url = postgres.url_with(&format!("table={workload}"));
+            remote("postgres", url, postgres.url());
+        }
+        if let Some(etcd) = &self.servers.etcd {
+            remote("etcd", etcd.url(), etcd.url());
+        }
+        listed
     }
 }
 

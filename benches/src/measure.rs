@@ -8,6 +8,8 @@ use crate::subject::{Subject, User};
 
 pub(crate) const KEYS: u32 = 1000;
 pub(crate) const TASKS: u32 = 64;
+/// As many as stores on the network are measured with as well.
+pub(crate) const MANY_TASKS: u32 = 256;
 
 /// How long one measurement of operations takes.
 pub(crate) const SPAN: Duration = Duration::from_millis(300);
@@ -16,6 +18,8 @@ pub(crate) const SPAN: Duration = Duration::from_millis(300);
 pub(crate) enum Operation {
     Get,
     Set,
+    /// A hundred keys at once.
+    GetMany,
 }
 
 pub(crate) fn keys() -> Vec<String> {
@@ -25,6 +29,7 @@ pub(crate) fn keys() -> Vec<String> {
 /// Puts all keys, many at a time.
 pub(crate) fn fill<S: Subject>(subject: &S) {
     runtime(TASKS).block_on(async {
+        let subject = subject.fresh().await;
         let tasks = (0..TASKS).map(|task| {
             let subject = subject.clone();
             tokio::spawn(async move {
@@ -60,6 +65,12 @@ pub(crate) fn operations<S: Subject>(subject: &S, operation: Operation, tasks: u
     let done = Arc::new(AtomicU64::new(0));
     let keys: Arc<[String]> = keys().into();
     let runtime = runtime(tasks);
+    // Connecting does not count.
+    let subject = runtime.block_on(async {
+        let subject = subject.fresh().await;
+        assert!(subject.get(&keys[0]).await.is_some(), "it was filled");
+        subject
+    });
     let begun = Instant::now();
     let timer = {
         let stop = Arc::clone(&stop);
@@ -84,6 +95,10 @@ pub(crate) fn operations<S: Subject>(subject: &S, operation: Operation, tasks: u
                             "{} is missing",
                             keys[at]
                         );
+                    }
+                    Operation::GetMany => {
+                        let hundred = &keys[at.min(keys.len() - 100)..][..100];
+                        assert_eq!(subject.get_many(hundred).await, 100);
                     }
                     // Another value each time: SQLite does not write what is there already.
                     Operation::Set => subject.set(&keys[at], &User::new(count)).await,

@@ -55,10 +55,12 @@ fn judged(ratio: Option<f64>, mark: Option<f64>) -> String {
 }
 
 /// A row of operations a second.
+#[derive(Default)]
 pub(crate) struct Row {
     pub(crate) what: String,
     pub(crate) ours: Runs,
     pub(crate) bare: Runs,
+    pub(crate) opendal: Runs,
     pub(crate) npm: Runs,
     pub(crate) mark_of_bare: Option<f64>,
     pub(crate) mark_of_npm: Option<f64>,
@@ -66,17 +68,20 @@ pub(crate) struct Row {
 
 pub(crate) fn operations(rows: &[Row]) -> String {
     let mut table = String::from(
-        "| | polystore-kv | bare | npm | of bare | of npm |\n|---|---|---|---|---|---|\n",
+        "| | polystore-kv | bare | OpenDAL | npm | of bare | of OpenDAL | of npm |\n\
+         |---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         let _ = writeln!(
             table,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
             row.what,
             row.ours.show(),
             row.bare.show(),
+            row.opendal.show(),
             row.npm.show(),
             judged(ratio(&row.ours, &row.bare), row.mark_of_bare),
+            judged(ratio(&row.ours, &row.opendal), None),
             judged(ratio(&row.ours, &row.npm), row.mark_of_npm),
         );
     }

@@ -1,0 +1,143 @@
+//! Drivers used by hand.
+
+use std::sync::Arc;
+
+use redis::aio::MultiplexedConnection;
+use tokio_postgres::{Client, NoTls, Statement};
+
+use crate::subject::{Subject, User, from_json, to_json};
+
+/// redis-rs, one multiplexed connection.
+#[derive(Clone)]
+pub(crate) struct BareRedis {
+    client: redis::Client,
+    connection: Option<MultiplexedConnection>,
+}
+
+impl BareRedis {
+    pub(crate) fn new(url: &str) -> Self {
+        Self {
+            client: redis::Client::open(url).expect("the URL is right"),
+            connection: None,
+        }
+    }
+
+    fn connection(&self) -> MultiplexedConnection {
+        self.connection.clone().expect("it was made fresh")
+    }
+}
+
+impl Subject for BareRedis {
+    async fn fresh(&self) -> Self {
+        let connected = self.client.get_multiplexed_async_connection().await;
+        Self {
+            client: self.client.clone(),
+            connection: Some(connected.expect("the server answers")),
+        }
+    }
+    async fn get(&self, key: &str) -> Option<User> {
+        let mut get = redis::cmd("GET");
+        let value: Option<Vec<u8>> = get
+            .arg(key)
+            .query_async(&mut self.connection())
+            .await
+            .expect("the server answers");
+        value.map(|json| from_json(&json))
+    }
+    async fn set(&self, key: &str, user: &User) {
+        let mut set = redis::cmd("SET");
+        set.arg(key)
+            .arg(to_json(user))
+            .exec_async(&mut self.connection())
+            .await
+            .expect("the server answers");
+    }
+    async fn get_many(&self, keys: &[String]) -> usize {
+        let mut get = redis::cmd("MGET");
+        let values: Vec<Option<Vec<u8>>> = get
+            .arg(keys)
+            .query_async(&mut self.connection())
+            .await
+            .expect("the server answers");
+        let users = values.into_iter().flatten().map(|json| from_json(&json));
+        users.count()
+    }
+}
+
+/// tokio-postgres, one connection, on which all tasks' queries follow each other, prepared.
+#[derive(Clone)]
+pub(crate) struct BarePostgres {
+    url: String,
+    prepared: Option<Arc<Prepared>>,
+}
+
+struct Prepared {
+    client: Client,
+    get: Statement,
+    many: Statement,
+    set: Statement,
+}
+
+impl BarePostgres {
+    pub(crate) fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            prepared: None,
+        }
+    }
+
+    fn prepared(&self) -> &Prepared {
+        self.prepared.as_ref().expect("it was made fresh")
+    }
+}
+
+impl Subject for BarePostgres {
+    async fn fresh(&self) -> Self {
+        let connected = tokio_postgres::connect(&self.url, NoTls).await;
+        let (client, connection) = connected.expect("the server answers");
+        tokio::spawn(connection);
+        client
+            .batch_execute(
+                "CREATE TABLE IF NOT EXISTS bare (id text PRIMARY KEY, value text NOT NULL, expires_at timestamptz);
+                 CREATE INDEX IF NOT EXISTS idx_bare_expires_at ON bare (expires_at)",
+            )
+            .await
+            .expect("it makes a table");
+        let get =
+            "SELECT value FROM bare WHERE id = $1 AND (expires_at IS NULL OR expires_at > now())";
+        let many = "SELECT id, value FROM bare WHERE id = any($1) AND (expires_at IS NULL OR expires_at > now())";
+        let set = "INSERT INTO bare (id, value, expires_at) VALUES ($1, $2, NULL)
+             ON CONFLICT (id) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at";
+        let prepared = Prepared {
+            get: client.prepare(get).await.expect("it is SQL"),
+            many: client.prepare(many).await.expect("it is SQL"),
+            set: client.prepare(set).await.expect("it is SQL"),
+            client,
+        };
+        Self {
+            url: self.url.clone(),
+            prepared: Some(Arc::new(prepared)),
+        }
+    }
+    async fn get(&self, key: &str) -> Option<User> {
+        let Prepared { client, get, .. } = self.prepared();
+        let row = client.query_opt(get, &[&key]).await;
+        let row = row.expect("the server answers")?;
+        Some(from_json(row.get::<_, &str>(0).as_bytes()))
+    }
+    async fn set(&self, key: &str, user: &User) {
+        let json = serde_json::to_string(user).expect("a user is JSON");
+        let Prepared { client, set, .. } = self.prepared();
+        let done = client.execute(set, &[&key, &json]).await;
+        done.expect("the server answers");
+    }
+    async fn get_many(&self, keys: &[String]) -> usize {
+        let Prepared { client, many, .. } = self.prepared();
+        let rows = client.query(many, &[&keys]).await;
+        let rows = rows.expect("the server answers");
+        let users = rows
+            .iter()
+            .map(|row| from_json(row.get::<_, &str>(1).as_bytes()));
+        users.count()
+    }
+}
