@@ -2,13 +2,18 @@
 //
 //   node driver.mjs write|get|del|entries|keys|clear STORE [PREFIX]
 //
-// STORE is file:///abs/x.json, file:///abs/dir/ or sqlite:/abs/path.db. `write`, `get` and `del` read
+// STORE is file:///abs/x.json, file:///abs/dir/, sqlite:/abs/path.db, level:/abs/dir, redis://host:port,
+// postgres://user@host:port/database or etcd://host:port,host:port. `write`, `get` and `del` read
 // NDJSON on stdin, `entries`, `keys` and `clear` work below PREFIX; all answer in NDJSON on stdout.
 // Any error ends the program with code 1 and its stack on stderr.
 
 import { text } from "node:stream/consumers";
 import Database from "better-sqlite3";
+import { Etcd3 } from "etcd3";
+import { Level } from "level";
+import pg from "pg";
 import kv from "polystore";
+import { createClient } from "redis";
 
 const commands = {
   async write(store) {
@@ -46,19 +51,29 @@ function print(line) {
   console.log(JSON.stringify(line));
 }
 
-// npm takes a database already opened; its file URLs it opens itself, undecoded.
-function open(url) {
-  return kv(url.startsWith("sqlite:") ? new Database(url.slice("sqlite:".length)) : url);
-}
+// npm takes the clients of others, already made; its file URLs it opens itself, undecoded.
+const clients = {
+  file: (url) => url,
+  sqlite: (url) => new Database(url.slice("sqlite:".length)),
+  level: (url) => new Level(url.slice("level:".length)),
+  // Without a listener, a lost connection would end the program past the handler below.
+  redis: (url) => createClient({ url }).on("error", () => {}),
+  postgres: (url) => new pg.Client(url),
+  etcd: (url) => new Etcd3({ hosts: url.slice("etcd://".length).split(",") }),
+};
 
 const [command, url, prefix = ""] = process.argv.slice(2);
 try {
-  if (!Object.hasOwn(commands, command ?? "") || !/^(file|sqlite):/.test(url ?? "")) {
+  const [scheme] = (url ?? "").split(":");
+  if (!Object.hasOwn(commands, command ?? "") || !Object.hasOwn(clients, scheme)) {
     throw new Error("usage: node driver.mjs write|get|del|entries|keys|clear STORE [PREFIX]");
   }
-  const store = open(url);
+  const client = clients[scheme](url);
+  const store = kv(client);
   await commands[command](store.prefix(prefix));
   await store.close();
+  // The npm package leaves this one open, which would keep the program from ending.
+  if (client instanceof Etcd3) client.close();
 } catch (error) {
   // Uncaught, it would also print the minified line of the package that threw it.
   console.error(error.stack);

@@ -11,9 +11,9 @@ use std::sync::OnceLock;
 pub use cluster::EtcdCluster;
 
 use crate::certificates::{Certificates, Tls};
+use crate::ports;
 use crate::programs::program;
-use crate::server::{Ends, Server, line, with_query};
-use crate::{existing, ports};
+use crate::server::{Ends, Server, existing, line, with_query};
 
 const ENDS: Ends = Ends {
     graceful: "TERM",

@@ -20,26 +20,34 @@
 //! can also be a server that a person has: [`Redis::shared`], [`Postgres::shared`], [`Etcd::shared`].
 //!
 //! What goes wrong here panics, as it is a test's or a benchmark's environment that is broken.
-#![cfg(unix)]
+//!
+//! The servers are started on Unix only; [`Proxy`] and [`skip`] are there everywhere.
 
+#[cfg(unix)]
 mod certificates;
+#[cfg(unix)]
 mod etcd;
 mod ports;
+#[cfg(unix)]
 mod postgres;
+#[cfg(unix)]
 mod programs;
 mod proxy;
+#[cfg(unix)]
 mod redis;
+#[cfg(unix)]
 mod server;
+mod skip;
 
+#[cfg(unix)]
 pub use certificates::{Certificates, Tls};
+#[cfg(unix)]
 pub use etcd::{Etcd, EtcdBuilder, EtcdCluster};
+#[cfg(unix)]
 pub use postgres::{PgBouncer, Postgres, PostgresBuilder};
-pub use programs::skip;
 pub use proxy::{Counts, Proxy};
+#[cfg(unix)]
 pub use redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
+#[cfg(unix)]
 pub use server::Server;
-
-/// The URL of a server that exists, from the environment.
-fn existing(variable: &str) -> Option<String> {
-    std::env::var(variable).ok().filter(|url| !url.is_empty())
-}
+pub use skip::skip;

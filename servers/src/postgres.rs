@@ -12,9 +12,9 @@ use std::sync::OnceLock;
 pub use pgbouncer::PgBouncer;
 
 use crate::certificates::{Certificates, Tls};
+use crate::ports;
 use crate::programs::program;
-use crate::server::{Ends, Owner, Server, line, with_query};
-use crate::{existing, ports};
+use crate::server::{Ends, Owner, Server, existing, line, with_query};
 
 /// By SIGTERM it would wait for the clients to go.
 const ENDS: Ends = Ends {

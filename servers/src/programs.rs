@@ -1,20 +1,8 @@
-//! Finding the servers' programs, and what happens where one is missing.
+//! Finding the servers' programs.
 
 use std::path::{Path, PathBuf};
 
-/// Says loudly that something can't run here; in CI, where nobody would read that, it is a failure.
-///
-/// # Panics
-/// With `message` if the variable `CI` is set.
-pub fn skip(message: &str) {
-    let message = format!("SKIPPED: {message}");
-    assert!(!in_ci(), "{message}");
-    eprintln!("{message}");
-}
-
-fn in_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
-}
+use crate::skip;
 
 /// The program `name`; where it is missing, [`skip`]s with the Debian package that has it.
 pub(crate) fn program(name: &str, package: &str) -> Option<PathBuf> {

@@ -13,9 +13,9 @@ pub use cluster::RedisCluster;
 pub use sentinel::RedisSentinel;
 
 use crate::certificates::{Certificates, Tls};
+use crate::ports;
 use crate::programs::program;
-use crate::server::{Ends, Server, line, wait_until, with_query};
-use crate::{existing, ports};
+use crate::server::{Ends, Server, existing, line, wait_until, with_query};
 
 const ENDS: Ends = Ends {
     graceful: "TERM",

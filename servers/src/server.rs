@@ -349,3 +349,8 @@ pub(crate) fn with_query(url: &str, query: &str) -> String {
     let between = if url.contains('?') { '&' } else { '?' };
     format!("{url}{between}{query}")
 }
+
+/// The URL of a server that exists, from the environment.
+pub(crate) fn existing(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|url| !url.is_empty())
+}

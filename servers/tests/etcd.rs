@@ -1,5 +1,6 @@
 //! etcd answers, is lost and comes back, alone and as a cluster.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use polystore_servers::{Etcd, Tls};

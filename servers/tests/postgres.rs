@@ -1,5 +1,6 @@
 //! PostgreSQL answers, is lost and comes back, also behind `PgBouncer`.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use polystore_servers::{PgBouncer, Postgres, Tls};

@@ -1,5 +1,6 @@
 //! Redis in each of its forms answers, is lost and comes back.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use polystore_servers::{Redis, RedisCluster, RedisSentinel, Tls};

@@ -1,11 +1,14 @@
 //! `cargo xtask`: the project's commands, the same for a person and for CI.
 
+mod apt;
 mod ci;
 mod hygiene;
 mod licences;
 mod metadata;
 mod node;
+mod prepare;
 mod run;
+mod services;
 mod suite;
 
 use std::process::ExitCode;
@@ -20,11 +23,14 @@ Usage: cargo xtask COMMAND
   bench [ARGS]    measure in release mode; ARGS go to the benchmark program
   etcd-proto      make backends/etcd/proto/etcdserverpb.rs out of the etcd.proto beside it; where that
                   changes nothing, what is checked in is up to date
+  services        run a Redis, a PostgreSQL and an etcd with empty temporary folders, and print their
+                  URLs; Ctrl-C ends them
   help            print this
 
-`test`, `ci` and `bench` need Node 20 or later with npm, and C and C++ compilers. On Debian and Ubuntu they
-install what is missing (as root, or by a sudo that asks for no password). Elsewhere the tests against
-npm are left out with a warning, unless CI is set: then that is a failure.
+`test`, `ci` and `bench` need Node 20 or later with npm, C and C++ compilers, and the servers of Redis,
+PostgreSQL, PgBouncer and etcd. On Debian and Ubuntu they install what is missing (as root, or by a sudo
+that asks for no password), without having the servers run as services. Elsewhere the tests that need them
+are left out with a warning, unless CI is set: then that is a failure.
 ";
 
 fn main() -> ExitCode {
@@ -40,11 +46,12 @@ fn main() -> ExitCode {
         ("bench", [separator, extra @ ..]) if separator == "--" => bench(extra),
         ("bench", extra) => bench(extra),
         ("etcd-proto", []) => etcd_proto(),
+        ("services", []) => services::command(),
         ("help" | "--help" | "-h", _) => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
         }
-        ("test" | "ci" | "etcd-proto", [unexpected, ..]) => {
+        ("test" | "ci" | "etcd-proto" | "services", [unexpected, ..]) => {
             return misused(&format!("`{command}` does not take {unexpected:?}"));
         }
         _ => return misused(&format!("no command is named {command:?}")),
@@ -62,7 +69,9 @@ fn main() -> ExitCode {
 
 fn bench(arguments: &[String]) -> run::Outcome<bool> {
     let mut command = run::cargo(["run", "--release", "--package", "polystore-benches", "--"]);
-    command.args(arguments).envs(node::prepare()?.environment);
+    command
+        .args(arguments)
+        .envs(prepare::prepare()?.environment);
     run::run(&mut command)?;
     Ok(true)
 }

@@ -1,12 +1,13 @@
 //! Node, npm and the npm packages that tests and benchmarks are held against.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::run::{self, Outcome, answer, command, in_ci};
+use crate::apt;
+use crate::prepare::Environment;
+use crate::run::{self, Outcome, answer, command};
 
 /// npm `polystore` 0.27.1 draws its keys from the global `crypto`, which Node has by default since 19;
 /// `better-sqlite3` 12 asks for 20.
@@ -17,68 +18,11 @@ const NEWER: &str = "22";
 /// Debian's npm links what it compiles to Debian's own Node; loaded into another, that crashes.
 const NEWER_NPM: &str = "npm@11";
 
-/// A `PATH`, where the one that tests and benchmarks were started with will not do.
-pub(crate) type Environment = Vec<(&'static str, OsString)>;
-
-#[derive(Default)]
-pub(crate) struct Prepared {
-    pub(crate) environment: Environment,
-    /// Why what needs npm can't run here.
-    pub(crate) lacking: Option<String>,
-}
-
-/// Makes sure of everything that is not Rust, installing what is missing where that is possible.
-pub(crate) fn prepare() -> Outcome<Prepared> {
-    let prepared = tools().and_then(|()| {
-        let environment = node()?;
-        packages(&environment)?;
-        Ok(Prepared {
-            environment,
-            lacking: None,
-        })
-    });
-    match prepared {
-        // A person may well do without; CI would never notice.
-        Err(problem) if !in_ci() => {
-            warn(&problem);
-            Ok(Prepared {
-                lacking: Some(problem),
-                ..Prepared::default()
-            })
-        }
-        other => other,
-    }
-}
-
-/// Says loudly that not everything runs.
-pub(crate) fn warn(problem: &str) {
-    let rule = "!".repeat(80);
-    eprintln!("{rule}\nWHAT NEEDS THE NPM PACKAGES CAN'T RUN HERE: {problem}\n{rule}");
-}
-
-/// SQLite is C, npm's binding to it C++ that is built by make and Python; tests interrupt by `kill`.
-const TOOLS: [(&str, &str); 5] = [
-    ("cc", "build-essential"),
-    ("c++", "build-essential"),
-    ("make", "build-essential"),
-    ("python3", "python3"),
-    ("kill", "procps"),
-];
-
-fn tools() -> Outcome {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // Asking each for its version would not do: not every system's `kill` has one.
-    let is_missing =
-        |tool: &str| !std::env::split_paths(&path).any(|folder| folder.join(tool).is_file());
-    let missing: BTreeSet<&str> = TOOLS
-        .into_iter()
-        .filter(|(tool, _)| is_missing(tool))
-        .map(|(_, package)| package)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    apt_install(&Vec::from_iter(missing))
+/// Node with the npm packages, installing what is missing where that is possible; the `PATH` for it.
+pub(crate) fn prepare() -> Outcome<Environment> {
+    let environment = node()?;
+    packages(&environment)?;
+    Ok(environment)
 }
 
 fn node() -> Outcome<Environment> {
@@ -86,7 +30,7 @@ fn node() -> Outcome<Environment> {
     if !found(&environment) {
         let has_npm = answer(command("npm").arg("--version")).is_some();
         if !has_npm {
-            apt_install(&["nodejs", "npm"])?;
+            apt::install(&["nodejs", "npm"])?;
         }
         if !found(&environment) {
             environment.push(("PATH", newer_node()?));
@@ -178,37 +122,6 @@ fn with(environment: &Environment, program: impl AsRef<Path>) -> Command {
     let mut command = command(program.as_ref());
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     command
-}
-
-fn apt_install(packages: &[&str]) -> Outcome {
-    let wanted = packages.join(" and ");
-    if answer(command("apt-get").arg("--version")).is_none() {
-        return Err(format!(
-            "{wanted} missing, and can be installed for you on Debian and Ubuntu only"
-        ));
-    }
-    let is_root = answer(command("id").arg("-u")).as_deref() == Some("0");
-    let has_sudo = || answer(command("sudo").args(["-n", "true"])).is_some();
-    if !is_root && !has_sudo() {
-        return Err(format!(
-            "{wanted} missing: `apt-get install {}`",
-            packages.join(" ")
-        ));
-    }
-    let apt_get = |arguments: &[&str]| {
-        // By `env`, as sudo keeps the caller's environment from what it starts.
-        let mut apt_get = command(if is_root { "env" } else { "sudo" });
-        if !is_root {
-            apt_get.args(["-n", "env"]);
-        }
-        run::run(
-            apt_get
-                .args(["DEBIAN_FRONTEND=noninteractive", "apt-get"])
-                .args(arguments),
-        )
-    };
-    apt_get(&["update"])?;
-    apt_get(&[&["install", "-y", "--no-install-recommends"], packages].concat())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use crate::node;
+use crate::prepare;
 use crate::run::{self, Outcome};
 
 /// `cargo xtask test`: whether all passed.
@@ -12,7 +12,7 @@ pub(crate) fn command(extra: &[String]) -> Outcome<bool> {
 
 /// Runs the tests and prints how each test program did.
 pub(crate) fn run(extra: &[String]) -> Outcome<Report> {
-    let prepared = node::prepare()?;
+    let prepared = prepare::prepare()?;
 
     let mut command = run::cargo(["test", "--all-features", "--no-fail-fast"]);
     // Beside `--workspace`, cargo would pay no heed to `-p`.
@@ -54,7 +54,7 @@ pub(crate) struct Report {
     failures: Vec<String>,
     problem: Option<String>,
     /// Why some tests could not do their work.
-    lacking: Option<String>,
+    lacking: Vec<String>,
 }
 
 #[derive(Default)]
@@ -93,8 +93,8 @@ impl Report {
         if total.passed == 0 && total.failed == 0 {
             eprintln!("error: no test ran");
         }
-        if let Some(lacking) = &self.lacking {
-            node::warn(lacking);
+        for lacking in &self.lacking {
+            prepare::warn(lacking);
         }
         println!(
             "{} passed, {} failed, {} skipped",

@@ -1,0 +1,71 @@
+//! What tests and benchmarks need that is not Rust.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use crate::run::{Outcome, in_ci};
+use crate::{apt, node, services};
+
+/// A `PATH`, where the one that tests and benchmarks were started with will not do.
+pub(crate) type Environment = Vec<(&'static str, OsString)>;
+
+#[derive(Default)]
+pub(crate) struct Prepared {
+    pub(crate) environment: Environment,
+    /// Why some of it can't run here.
+    pub(crate) lacking: Vec<String>,
+}
+
+/// Makes sure of everything that is not Rust, installing what is missing where that is possible.
+pub(crate) fn prepare() -> Outcome<Prepared> {
+    let mut prepared = Prepared::default();
+    let environment = tools().and_then(|()| node::prepare());
+    // A person may well do without; CI would never notice.
+    for problem in [
+        environment.map(|found| prepared.environment = found).err(),
+        services::prepare().err(),
+    ] {
+        match problem {
+            Some(problem) if in_ci() => return Err(problem),
+            Some(problem) => {
+                warn(&problem);
+                prepared.lacking.push(problem);
+            }
+            None => {}
+        }
+    }
+    Ok(prepared)
+}
+
+/// Says loudly that not everything runs.
+pub(crate) fn warn(problem: &str) {
+    let rule = "!".repeat(80);
+    eprintln!("{rule}\nNOT EVERYTHING CAN RUN HERE: {problem}\n{rule}");
+}
+
+/// SQLite is C, npm's binding to it C++ that is built by make and Python; tests interrupt by `kill`.
+const TOOLS: [(&str, &str); 5] = [
+    ("cc", "build-essential"),
+    ("c++", "build-essential"),
+    ("make", "build-essential"),
+    ("python3", "python3"),
+    ("kill", "procps"),
+];
+
+fn tools() -> Outcome {
+    let missing: BTreeSet<&str> = TOOLS
+        .into_iter()
+        .filter(|(tool, _)| !is_there(tool))
+        .map(|(_, package)| package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    apt::install(&Vec::from_iter(missing))
+}
+
+/// Whether `PATH` has the program. Asking it for its version would not do: not every system's `kill` has one.
+pub(crate) fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
