@@ -9,7 +9,7 @@ use tonic::{Code, ConnectError, Status};
 use crate::error::{Error, ErrorKind};
 
 /// Why a request failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) error: Error,
     pub(super) cause: Cause,
@@ -86,6 +86,11 @@ impl Failure {
         Self::new(ErrorKind::Timeout, message)
             .cause(Cause::Connection)
             .unclear()
+    }
+
+    /// A server that says no, and then that nothing was wrong.
+    pub(super) fn contradiction() -> Self {
+        Self::new(ErrorKind::Unreachable, "etcd contradicts itself")
     }
 
     /// A member that knows of no leader.
@@ -176,6 +181,8 @@ fn of_status(status: &Status) -> Failure {
             ErrorKind::Full,
             "etcd has reached its quota (--quota-backend-bytes): compact, defragment, then disarm its alarm",
         )
+        // The write that goes over it is done all the same.
+        .unclear()
     } else if says("too large") || says("larger than max") {
         Failure::new(
             ErrorKind::InvalidValue,
@@ -264,6 +271,21 @@ fn refused_by_tls() -> Failure {
         ErrorKind::Denied,
         "the server refused the TLS connection: it may want a client's certificate (tls_cert, tls_key)",
     )
+}
+
+/// Of the first request on a connection with TLS, if it is lost. Whether a server that wants a certificate
+/// gets to say so is a matter of luck: with TLS 1.3 it cuts the connection after the handshake.
+pub(super) fn after_handshake(failure: Failure) -> Failure {
+    if !failure.is_unclear {
+        return failure;
+    }
+    let message =
+        "etcd closed the new connection: it may want a client's certificate (tls_cert, tls_key)";
+    let error = Error::new(ErrorKind::Unreachable, message).with_source(failure.error);
+    Failure {
+        error: error.retryable(true),
+        ..failure
+    }
 }
 
 /// Of a connection that could not be made.

@@ -69,6 +69,7 @@ impl Pages {
                 range_end: self.end.clone(),
                 limit,
                 revision: self.revision,
+                keys_only: false,
             };
             let server = &self.server;
             let page = persist(

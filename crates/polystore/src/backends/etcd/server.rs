@@ -12,7 +12,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
-use super::failure::{Cause, Failure, of_connecting};
+use super::failure::{Cause, Failure, after_handshake, of_connecting};
 use super::proto::auth_client::AuthClient;
 use super::proto::kv_client::KvClient;
 use super::proto::lease_client::LeaseClient;
@@ -123,7 +123,12 @@ impl Config {
             token: None,
         };
         // So that it is known to be an etcd, and one that can serve.
-        if connection.leader().await? == Some(0) {
+        let leader = connection.leader().await;
+        let leader = match &self.tls {
+            Some(_) => leader.map_err(after_handshake),
+            None => leader,
+        };
+        if leader? == Some(0) {
             return Err(Failure::no_leader());
         }
         if let Some((name, password)) = &self.user {

@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::join;
 use tonic::codegen::Bytes;
 
 use super::failure::{Cause, Failure};
 use super::leases::Leases;
 use super::proto::compare::{CompareTarget, TargetUnion};
 use super::proto::request_op::Request;
-use super::proto::response_op::Response;
-use super::proto::{Compare, DeleteRangeRequest, PutRequest, RequestOp, ResponseOp, TxnRequest};
+use super::proto::{
+    Compare, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest, TxnResponse,
+};
 use super::reads::{Found, found, op, range_of};
 use super::server::{MOST_OPS, Server};
 use crate::entry::{Entry, Expiry, Timestamp};
@@ -120,46 +122,40 @@ impl Op {
         }
     }
 
-    fn request(&self, lease: i64) -> RequestOp {
+    fn request(&self, lease: i64) -> Request {
         let key = &self.key;
-        let look = || Request::RequestRange(range_of(key));
-        let del = || Request::RequestDeleteRange(DeleteRangeRequest { key: key.clone() });
-        op(match &self.what {
-            What::Look => look(),
-            What::Put(put) => put.request(key, lease),
-            What::Del => del(),
-            What::PutIf(revision, put) => {
-                self.only_if(*revision, put.request(key, lease), Some(look()))
+        match &self.what {
+            What::Look => Request::RequestRange(range_of(key)),
+            What::Put(put) | What::PutIf(_, put) => put.request(key, lease),
+            What::Del | What::DelIf(_) => {
+                Request::RequestDeleteRange(DeleteRangeRequest { key: key.clone() })
             }
-            What::DelIf(revision) => self.only_if(*revision, del(), None),
+        }
+    }
+
+    /// The revision that the key must have; 0 is one that is not there.
+    fn condition(&self) -> Option<i64> {
+        match self.what {
+            What::PutIf(revision, _) | What::DelIf(revision) => Some(revision),
+            What::Look | What::Put(_) | What::Del => None,
+        }
+    }
+
+    fn compare(&self) -> Option<Compare> {
+        Some(Compare {
+            target: CompareTarget::Mod.into(),
+            key: self.key.clone(),
+            target_union: Some(TargetUnion::ModRevision(self.condition()?)),
+            ..Compare::default()
         })
     }
 
-    /// A transaction inside that of the batch, with a condition of its own.
-    fn only_if(&self, revision: i64, then: Request, otherwise: Option<Request>) -> Request {
-        Request::RequestTxn(TxnRequest {
-            compare: vec![Compare {
-                target: CompareTarget::Mod.into(),
-                key: self.key.clone(),
-                target_union: Some(TargetUnion::ModRevision(revision)),
-                ..Compare::default()
-            }],
-            success: vec![op(then)],
-            failure: otherwise.into_iter().map(op).collect(),
+    /// What tells whether the condition was met, if it was not that of all.
+    fn look_back(&self) -> Request {
+        Request::RequestRange(RangeRequest {
+            keys_only: matches!(self.what, What::DelIf(_)),
+            ..range_of(&self.key)
         })
-    }
-}
-
-fn done(reply: Option<ResponseOp>) -> Done {
-    match reply.and_then(|reply| reply.response) {
-        Some(Response::ResponseTxn(txn)) => Done {
-            is_done: txn.succeeded,
-            found: found(txn.responses.into_iter().next()),
-        },
-        response => Done {
-            is_done: true,
-            found: found(Some(ResponseOp { response })),
-        },
     }
 }
 
@@ -208,32 +204,82 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    async fn write(&self, steps: &[Step<'_>]) -> Result<Vec<Done>, Failure> {
-        let expiries = steps.iter().map(|step| step.op.as_put()?.expires);
-        let expiries: Vec<_> = expiries.collect();
+    /// Does all of them, if all conditions are met; else looks at all keys.
+    async fn txn(&self, ops: &[&Op]) -> Result<TxnResponse, Failure> {
+        let expiries: Vec<_> = ops.iter().map(|op| op.as_put()?.expires).collect();
         let leases = self.leases.of(&self.server, &expiries).await?;
-        let requests = steps.iter().zip(&leases);
+        let compare: Vec<_> = ops.iter().filter_map(|op| op.compare()).collect();
+        let failure = if compare.is_empty() { &[] } else { ops };
+        let requests = ops.iter().zip(&leases);
         let txn = TxnRequest {
             success: requests
-                .map(|(step, lease)| step.op.request(*lease))
+                .map(|(one, lease)| op(one.request(*lease)))
                 .collect(),
-            ..TxnRequest::default()
+            failure: failure.iter().map(|one| op(one.look_back())).collect(),
+            compare,
         };
         let reply = self
             .server
-            .call(async move |connection| connection.txn(txn).await);
-        match reply.await {
-            Ok(reply) => {
-                let mut replies = reply.responses.into_iter();
-                Ok(steps.iter().map(|_| done(replies.next())).collect())
-            }
-            Err(failure) => {
-                if failure.cause == Cause::Lease {
-                    self.leases.forget(&leases);
+            .call(async move |connection| connection.txn(txn).await)
+            .await;
+        if matches!(&reply, Err(failure) if failure.cause == Cause::Lease) {
+            self.leases.forget(&leases);
+        }
+        reply
+    }
+
+    /// Does each of them whose condition is met. All have one or none has.
+    ///
+    /// Each could be a transaction inside that of the batch: but in those, etcd (3.4 at least) heeds
+    /// neither its quota nor who may do what.
+    async fn write(&self, ops: &[&Op]) -> Vec<Result<Done, Failure>> {
+        let mut results: Vec<_> = ops.iter().map(|_| Err(Failure::contradiction())).collect();
+        let mut left: Vec<usize> = (0..ops.len()).collect();
+        loop {
+            let some: Vec<&Op> = left.iter().map(|number| ops[*number]).collect();
+            let txn = match self.txn(&some).await {
+                Ok(txn) => txn,
+                Err(failure) => {
+                    for number in left {
+                        results[number] = Err(failure.clone());
+                    }
+                    return results;
                 }
-                Err(failure)
+            };
+            let is_done = txn.succeeded;
+            let mut replies = txn.responses.into_iter();
+            left.retain(|number| {
+                let found = found(replies.next());
+                let revision = found.as_ref().map_or(0, |kv| kv.mod_revision);
+                // It was only held up by another one.
+                let again = !is_done && ops[*number].condition() == Some(revision);
+                if !again {
+                    results[*number] = Ok(Done { is_done, found });
+                }
+                again
+            });
+            // Each time there are fewer.
+            if left.is_empty() || left.len() == some.len() {
+                return results;
             }
         }
+    }
+
+    /// The same, where one of them may be all that is wrong.
+    async fn write_apart(&self, ops: &[&Op]) -> Vec<Result<Done, Failure>> {
+        if ops.is_empty() {
+            return Vec::new();
+        }
+        let mut results = self.write(ops).await;
+        let is_one = |result: &Result<Done, Failure>| matches!(result, Err(failure) if failure.cause == Cause::OneOfMany);
+        if ops.len() > 1 {
+            for (op, result) in ops.iter().zip(&mut results) {
+                if is_one(result) {
+                    *result = self.write(&[op]).await.swap_remove(0);
+                }
+            }
+        }
+        results
     }
 }
 
@@ -241,60 +287,44 @@ impl Trip for Writes {
     type Op = Op;
     type Reply = Done;
     const UNDER_WAY: usize = 1;
-    /// A transaction inside one counts among its operations.
-    const BATCH: usize = MOST_OPS - 1;
+    const BATCH: usize = MOST_OPS;
     /// etcd takes 1.5 MiB by default.
     const BYTES: usize = 1 << 20;
 
     async fn send(&self, ops: &[&Op]) -> Vec<Result<Done>> {
-        let most = self.server.most_ops().saturating_sub(1).max(1);
-        let mut results: Vec<Option<Result<Done>>> = ops.iter().map(|_| None).collect();
-        let mut answer = |step: &Step<'_>, result: Result<Done>| {
-            for number in &step.asked_by {
-                results[*number] = Some(result.clone());
-            }
-        };
+        let mut results: Vec<_> = ops
+            .iter()
+            .map(|_| Err(Failure::contradiction().error))
+            .collect();
         let mut failed: Option<Error> = None;
-        for round in rounds(ops, most) {
+        for round in rounds(ops, self.server.most_ops()) {
+            let (free, bound): (Vec<_>, Vec<_>) =
+                round.iter().partition(|step| step.op.condition().is_none());
             if let Some(error) = &failed {
                 // To keep the order, what comes after it is not even sent.
-                for step in &round {
-                    answer(step, Err(error.clone()));
+                for number in round.iter().flat_map(|step| &step.asked_by) {
+                    results[*number] = Err(error.clone());
                 }
                 continue;
             }
-            match self.write(&round).await {
-                Ok(done) => {
-                    for (step, done) in round.iter().zip(done) {
-                        answer(step, Ok(done));
-                    }
-                }
-                Err(failure) if failure.cause == Cause::OneOfMany && round.len() > 1 => {
-                    for step in round.chunks(1) {
-                        let done = self.write(step).await;
-                        let done = done.map(|mut done| done.swap_remove(0));
-                        answer(&step[0], done.map_err(Failure::of_write));
-                    }
-                }
-                Err(failure) => {
+            let [free_ops, bound_ops] =
+                [&free, &bound].map(|steps| steps.iter().map(|step| step.op).collect::<Vec<_>>());
+            let (free_done, bound_done) =
+                join(self.write_apart(&free_ops), self.write_apart(&bound_ops)).await;
+            let steps = free.into_iter().chain(bound);
+            for (step, done) in steps.zip(free_done.into_iter().chain(bound_done)) {
+                if let Err(failure) = &done
+                    && failure.cause != Cause::OneOfMany
+                {
                     failed = Some(failure.error.clone());
-                    let error = failure.of_write();
-                    for step in &round {
-                        answer(step, Err(error.clone()));
-                    }
+                }
+                let result = done.map_err(Failure::of_write);
+                for number in &step.asked_by {
+                    results[*number] = result.clone();
                 }
             }
         }
-        let unasked = || {
-            Err(Error::new(
-                crate::ErrorKind::Unreachable,
-                "the write was not sent",
-            ))
-        };
-        let results = results.into_iter();
         results
-            .map(|result| result.unwrap_or_else(unasked))
-            .collect()
     }
 
     fn is_transient(&self, error: &Error) -> bool {

@@ -29,6 +29,9 @@ pub struct RangeRequest {
     /// As of then; 0 is now.
     #[prost(int64, tag = "4")]
     pub revision: i64,
+    /// Without values.
+    #[prost(bool, tag = "8")]
+    pub keys_only: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 #[prost(skip_debug)]
