@@ -60,6 +60,8 @@ fn main() -> ExitCode {
     let suite = with_redis(suite);
     #[cfg(feature = "postgres")]
     let suite = with_postgres(suite);
+    #[cfg(feature = "etcd")]
+    let suite = with_etcd(suite);
     suite.run()
 }
 
@@ -108,6 +110,18 @@ fn with_postgres(mut suite: Suite) -> Suite {
     }
     suite.disposable_store("postgres", move || {
         own_table(server.url_with("sslmode=disable"))
+    })
+}
+
+/// A server has one space of keys, in which each property has a prefix.
+#[cfg(feature = "etcd")]
+fn with_etcd(suite: Suite) -> Suite {
+    let Some(url) = polystore_servers::Etcd::shared() else {
+        return suite;
+    };
+    suite.store("etcd", move || {
+        let url = url.clone();
+        async move { kv(url) }
     })
 }
 

@@ -14,7 +14,7 @@ use super::server::{self, Server};
 use super::topology::Masters;
 use super::wire::{Ask, Wire};
 use crate::entry::{Entry, Expiry};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::remote::{Backoff, runtime};
 use crate::scan::Scan;
 
