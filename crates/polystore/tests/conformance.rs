@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             async move { kv(format!("{scheme}{}/{rest}", folder?.display())) }
         });
     }
-    #[cfg(feature = "etcd")]
+    #[cfg(all(feature = "etcd", unix))]
     if let Some(url) = polystore_servers::Etcd::shared() {
         // A server has one space of keys: what is about all of it is tried in `etcd.rs`.
         suite = suite.store("etcd", move || {
