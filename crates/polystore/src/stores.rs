@@ -172,3 +172,54 @@ pub mod sqlite {}
 /// expired is gone from the folder within seconds if that is small, and in a store of a million entries
 /// within a minute or so.
 pub mod level {}
+
+/// `etcd://user:password@a:2379,b:2379` — keys in an etcd cluster (v3: etcd 3.4 and later).
+///
+/// | option | meaning |
+/// |---|---|
+/// | `tls` | TLS to all members, with the system's roots |
+/// | `tls_ca=ca.pem` | trusts these certificates instead; turns on `tls`, as the next two do |
+/// | `tls_cert=me.pem`, `tls_key=me.key` | shows this certificate to the server |
+/// | `timeout=10s` | how long an operation waits, connecting and retries included |
+///
+/// The port is 2379 if there is none. A URL has no path: etcd has one space of keys, a part of which is
+/// a [prefix](crate::Store::prefix). The user and the password may be percent-encoded. PEM files are read again for each
+/// new connection. To try it: `etcd` alone starts a server on this machine, at `etcd://localhost`.
+///
+/// Under a key is the wrapper of the npm package, `{"expires": milliseconds since 1970 or null, "value": …}`.
+/// What is anything else, or under a key that is not UTF-8, belongs to somebody else: it is
+/// [`Corrupt`](crate::ErrorKind::Corrupt) in `get`, left out of listings with a warning, and kept by `clear` and
+/// `prune`. Other programs may use the same cluster.
+///
+/// **Durability**: a write returns when a majority of the members has it on disk. Reads are linearizable: they see every
+/// write that has returned, anywhere, and need a majority, too.
+///
+/// **Members** of the URL may be down. The store is connected to one of them, at first any; if that is lost, has no leader
+/// or does not answer for two fifths of the timeout, to the next. One that is slow to connect does not
+/// hold up the others. When fewer than a majority are up, operations fail with
+/// [`Unreachable`](crate::ErrorKind::Unreachable) or [`Timeout`](crate::ErrorKind::Timeout) errors that
+/// are retryable. What may be repeated is tried again within the timeout; `insert` is not once
+/// it was sent.
+///
+/// **Requests** are shared: reads that wait go in one transaction of up to 128, and so do writes, each
+/// acknowledged by one sync of the disks. `set_many`, `del_many`, `clear` and `prune` are done in such
+/// transactions, not as a whole. A listing reads pages of about a megabyte, in the order of the keys' bytes, all as of
+/// the moment of the first page (unless that is compacted meanwhile). It has to read values also
+/// where only keys are wanted, because when they expire is in there.
+///
+/// **Limits**: no empty key; a key of 16 KiB, a value of 1,500,000 bytes of JSON (etcd takes requests of 1.5 MiB). A
+/// server with a lower `--max-request-bytes` refuses large values, with the same error. etcd keeps everything in
+/// memory and old revisions until they are compacted: start it with `--auto-compaction-retention`.
+///
+/// **Expiry** is judged by the clock of this process, to the millisecond. Entries leave the server by themselves,
+/// by leases: those that expire at about the same time share one, which ends two seconds to some
+/// percent of the time later. What expires in more than a hundred years has none. The npm
+/// package makes no leases: what it wrote stays until [`prune`](crate::Store::prune).
+///
+/// **Users**: with a name in the URL, the store logs in, and again when etcd forgets the login. While
+/// authentication is not enabled, the name is not used. A user with a part of the keys can use the store with that
+/// prefix.
+///
+/// **A `tonic::transport::Channel`** (feature `tonic-0_14`) is a store, without a user and with a timeout of 10 seconds. It works
+/// while the runtime runs on which the channel was made.
+pub mod etcd {}

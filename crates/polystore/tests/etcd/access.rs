@@ -19,6 +19,8 @@ fn urls_are_checked_and_hide_their_passwords() {
         "etcd://ada:secret@localhost/path",
         "etcd://:secret@localhost",
         "etcd://ada:secret@local host",
+        "etcd://ada:secret@local%2Fhost",
+        "etcd://ada:secret@a%40secret",
         "etcd://ada:secret@localhost?table=a",
         "etcd://ada:secret@localhost?tls=maybe",
         "etcd://ada:secret@localhost?tls_cert=a.pem",

@@ -104,7 +104,7 @@ async fn write(
             Ok(seen) => assert!(seen.unwrap_or(0) >= report.acknowledged, "{seen:?}"),
             Err(error) => report.errors.push(error),
         }
-        if report.tried % 16 == 0 {
+        if report.tried.is_multiple_of(16) {
             let key = format!("inserted:{task}:{}", report.tried);
             match store.insert(&key, &report.tried).await {
                 Ok(inserted) => {

@@ -26,6 +26,7 @@ mod writes;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
@@ -53,6 +54,9 @@ pub(crate) const STORE: Opener = Opener::new("etcd", open);
 /// A request may have 1.5 MiB (`--max-request-bytes`), and one with a condition has the key three times.
 const MOST_KEY_BYTES: usize = 16 << 10;
 const MOST_VALUE_BYTES: usize = 1_500_000;
+
+/// How much longer several steps may take than one.
+const SLACK: Duration = Duration::from_millis(250);
 
 /// How many operations of a group wait at a time.
 const GROUP: usize = 1024;
@@ -98,7 +102,8 @@ impl Etcd {
     async fn within<T>(&self, steps: impl Future<Output = Result<T>> + Send) -> Result<T> {
         runtime()?;
         let timeout = self.server.timeout;
-        let done = tokio::time::timeout(timeout, steps).await;
+        // A step that takes all the time has its own error, which says more.
+        let done = tokio::time::timeout(timeout + SLACK, steps).await;
         done.unwrap_or_else(|_| Err(timed_out(timeout).with_maybe_applied()))
     }
 

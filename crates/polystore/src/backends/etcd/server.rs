@@ -140,6 +140,10 @@ impl Config {
 
 fn endpoint(scheme: &str, host: &Host, timeout: Duration) -> Result<Endpoint> {
     let name = &host.name;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
+    if !name.chars().all(is_name) {
+        return Err(invalid("a host in the URL is not a name"));
+    }
     let port = host.port.unwrap_or(2379);
     let url = if name.contains(':') {
         format!("{scheme}://[{name}]:{port}")
@@ -293,7 +297,8 @@ impl Server {
     }
 
     pub(super) async fn connection(&self) -> Result<Arc<Connection>> {
-        self.link
+        let connection = self
+            .link
             .get(|| {
                 let first = self.next.load(Ordering::Relaxed);
                 let source = match &self.source {
@@ -310,7 +315,12 @@ impl Server {
                     }
                 }
             })
-            .await
+            .await?;
+        if matches!(self.source, Source::Url(_)) {
+            // One of the program's own may never have been used.
+            self.has_worked.store(true, Ordering::Relaxed);
+        }
+        Ok(connection)
     }
 
     /// Asks once, connecting first if there is no connection.
@@ -323,13 +333,7 @@ impl Server {
     {
         let connection = match self.link.now() {
             Some(connection) => connection,
-            None => {
-                let connection = self.connection().await?;
-                if matches!(self.source, Source::Url(_)) {
-                    self.has_worked.store(true, Ordering::Relaxed);
-                }
-                connection
-            }
+            None => self.connection().await?,
         };
         let answer = timeout(self.patience, ask(Arc::clone(&connection))).await;
         let failure = match answer {
@@ -340,11 +344,10 @@ impl Server {
             Ok(Err(status)) => Failure::from(status),
             Err(_) => Failure::silence(),
         };
+        let is_current = |now: Arc<Connection>| Arc::ptr_eq(&now, &connection);
         match failure.cause {
-            Cause::Connection => {
-                self.next.fetch_add(1, Ordering::Relaxed);
-                self.link.lose(&connection);
-            }
+            // Others may have lost it already.
+            Cause::Connection if self.link.now().is_some_and(is_current) => self.give_up(),
             Cause::TooManyOps => {
                 let fewer = |most: usize| (most > 1).then_some(most / 2);
                 let order = Ordering::Relaxed;
@@ -366,10 +369,12 @@ impl Server {
         error.is_retryable() && self.has_worked.load(Ordering::Relaxed)
     }
 
-    /// Drops the connection, from which nothing came back.
+    /// Drops the connection; the next one is to another member, if there is one.
     pub(super) fn give_up(&self) {
-        self.next.fetch_add(1, Ordering::Relaxed);
-        self.link.drop_connection();
+        if self.link.now().is_some() {
+            self.next.fetch_add(1, Ordering::Relaxed);
+            self.link.drop_connection();
+        }
     }
 
     pub(super) async fn close(&self) {
