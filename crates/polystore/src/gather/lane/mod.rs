@@ -11,10 +11,12 @@ mod tests;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -316,11 +318,19 @@ impl<T: Trip> Seat<T> {
         };
         // If this future is dropped, it goes first: nobody waits for the batch then.
         let mut receiver = receiver;
-        batch.carry().await;
-        match receiver.try_recv() {
-            Ok(Some(result)) => result,
-            _ => Err(timed_out(self.shared.timeout)),
+        let carried = AssertUnwindSafe(batch.carry()).catch_unwind().await;
+        let answer = receiver.try_recv();
+        if let (Ok(()), Ok(Some(result))) = (carried, answer) {
+            return result;
         }
+        let error = Error::new(ErrorKind::Unreachable, "the driver panicked");
+        let is_write = batch.waiting.iter().any(|waiting| T::is_write(&waiting.op));
+        batch.waiting.clear();
+        Err(if is_write {
+            error.with_maybe_applied()
+        } else {
+            error
+        })
     }
 }
 
