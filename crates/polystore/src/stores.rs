@@ -223,3 +223,63 @@ pub mod level {}
 /// **A `tonic::transport::Channel`** (feature `tonic-0_14`) is a store, without a user and with a timeout of 10 seconds. It works
 /// while the runtime runs on which the channel was made.
 pub mod etcd {}
+
+/// `redis://host:6379/0` — strings in Redis or Valkey (6 or later), a cluster of them, or what Sentinels watch over.
+///
+/// | URL | server |
+/// |---|---|
+/// | `redis://user:password@host:6379/3` | one server; the number is the database. `redis://:password@host` is the default user |
+/// | `rediss://…` | the same with TLS |
+/// | `redis+unix:///path/to/socket?db=3`, `redis+unix://user:password@/path/…` | one server on this machine |
+/// | `redis-cluster://user:password@a:6379,b,c`, `rediss-cluster://…` | a cluster: some of its servers, of which one has to answer |
+/// | `redis-sentinel://user:password@s1:26379,s2/0?master=NAME`, `rediss-sentinel://…` | the master that these Sentinels name; user, password and database are the master's |
+///
+/// | option | meaning |
+/// |---|---|
+/// | `timeout=10s` | how long an operation waits, connecting and trying again included |
+/// | `db=0` | the database, with `redis+unix:` |
+/// | `tls_ca=ca.pem` | whom to trust instead of the system's roots, with TLS |
+/// | `tls_cert=client.pem`, `tls_key=client.key` | the client's certificate and its key, with TLS |
+/// | `master=NAME` | the name that the Sentinels have for the master |
+/// | `sentinel_user=`, `sentinel_password=` | how to log in to the Sentinels |
+///
+/// To try it: `docker run -p 6379:6379 valkey/valkey`, or Debian's `redis-server`; then
+/// `redis://localhost`.
+///
+/// A key's string is the value's JSON, as the npm package has it. A string that is no JSON, and
+/// another Redis type, is [`Corrupt`](crate::ErrorKind::Corrupt) in `get`, and left out
+/// of listings, with a warning for what is no JSON. `keys()` looks at no values: it shows
+/// strings that are no JSON too, and `clear()` removes them. Other types are left alone by
+/// both; `set` and `del` of the very key replace and remove them. A value may have 512 MB.
+///
+/// **Durability** is the server's: a write returns when the server has it. What survives the death of
+/// the server, and power loss, is what its `appendonly`, `appendfsync` and `save` say; with Redis' own
+/// defaults the writes of some minutes can be lost. A write does not wait for replicas (`WAIT`):
+/// a failover can lose the last ones. Reads go to masters.
+///
+/// **Expiry** is kept by the server, by its clock, to the millisecond: it is told the time that is left, and
+/// nothing goes early. An instant that is read comes from the time that is left too: it is off by how long
+/// the answer took. `prune()` has nothing to do.
+///
+/// **Requests**: all operations share a connection (one to each server of a cluster), and those that
+/// wait go together. `get_many`, `set_many` and `del_many` go in requests of 500 keys or a
+/// megabyte; they are not atomic. Listings go through the server by `SCAN`: one of
+/// a prefix costs what the database holds, and is in no order. They keep some 20 bytes for each
+/// key that was shown, so that none is twice. `clear()` removes in batches (`UNLINK`), never by
+/// `FLUSHDB`.
+///
+/// **Lost connections** are replaced. What only says what is to be (`set`, `del`, `touch`) and what only reads is
+/// tried again until its time is over, also while the server loads, or a replica becomes the
+/// master; an `insert` that was sent is not. A listing begins again where it has to, at that server.
+/// While the slots of a cluster are on their way from one server to another, a listing can miss keys of
+/// those slots.
+///
+/// **Users** need the commands `GET MGET SET UNLINK EXISTS TYPE PTTL PEXPIRE PERSIST SCAN MULTI EXEC`, and
+/// `CLUSTER SLOTS` in a cluster. Only [`evict`](crate::backend::Backend::evict) needs `EVAL`.
+///
+/// **A client** of the crate `redis` (feature `redis-1`) is a store too, with its database, user, TLS and
+/// the timeout of 10 seconds: a `redis::Client` is connected on the first use and again when the
+/// connection is lost; a `ClusterClient` likewise (its own retries and time limits hold as well: with
+/// `retries(0)` no insert is sent twice); a `ConnectionManager` comes back by itself, within
+/// its own time limits; a `MultiplexedConnection` that is lost stays lost.
+pub mod redis {}

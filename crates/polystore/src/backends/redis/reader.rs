@@ -75,6 +75,7 @@ impl Trip for Reader {
 
     const UNDER_WAY: usize = 2;
     const BATCH: usize = 512;
+    const BY_CALLER: bool = true;
 
     async fn send(&self, ops: &[&Read]) -> Vec<Result<Found>> {
         let mut asks = Vec::with_capacity(ops.len());

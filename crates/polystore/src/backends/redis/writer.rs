@@ -137,6 +137,7 @@ impl Trip for Writer {
     /// In their order.
     const UNDER_WAY: usize = 1;
     const BATCH: usize = 512;
+    const BY_CALLER: bool = true;
 
     async fn send(&self, ops: &[&Write]) -> Vec<Result<bool>> {
         let mut asks = Vec::with_capacity(ops.len());
