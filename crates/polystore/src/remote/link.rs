@@ -46,14 +46,13 @@ impl<C: Send + Sync + 'static> Link<C> {
             async {
                 // A driver that panics must not leave the others waiting.
                 let connected = AssertUnwindSafe(connecting).catch_unwind().await;
-                connected
-                    .map(|connected| connected.map(Arc::new))
-                    .unwrap_or_else(|_| {
-                        Err(Error::new(
-                            ErrorKind::Unreachable,
-                            "the driver panicked while it connected",
-                        ))
-                    })
+                match connected {
+                    Ok(connected) => connected.map(Arc::new),
+                    Err(_) => Err(Error::new(
+                        ErrorKind::Unreachable,
+                        "the driver panicked while it connected",
+                    )),
+                }
             }
             .boxed()
         };
