@@ -283,3 +283,73 @@ pub mod etcd {}
 /// `retries(0)` no insert is sent twice); a `ConnectionManager` comes back by itself, within
 /// its own time limits; a `MultiplexedConnection` that is lost stays lost.
 pub mod redis {}
+
+/// `postgres://user:password@host:5432/database`, `postgresql://…` — a table in a PostgreSQL
+/// database (12 or later).
+///
+/// | option | meaning |
+/// |---|---|
+/// | `table=kv` | the table: letters, digits and `_`, with its schema as in `app.kv`; upper and lower case differ |
+/// | `timeout=10s` | how long an operation waits, connecting and trying again included |
+/// | `pooler=transaction` | for a pooler that gives a session for a transaction only (`PgBouncer` with `pool_mode = transaction`): nothing is prepared or left in a session, and a connection gets one statement at a time. Slower; not needed for `pool_mode = session` |
+/// | `sslmode=` | `disable`: no TLS · `prefer` (default): TLS if the server has it, nothing is checked · `require`: TLS, and checked as by `verify-ca` if `sslrootcert` is given · `verify-ca`: the certificate is issued by a trusted authority · `verify-full`: and to the host of the URL |
+/// | `sslrootcert=ca.pem` | whom to trust instead of the system's roots; without `sslmode` it means `verify-full` |
+/// | `sslcert=me.pem`, `sslkey=me.key` | the client's certificate and key |
+/// | `application_name=` | what the server shows of this program |
+/// | `target_session_attrs=any` | `read-write` or `read-only`: which of several servers will do |
+/// | `load_balance_hosts=disable` | `random`: several servers are tried in no order |
+/// | `channel_binding=prefer` | `disable`, `require` |
+/// | `options=-c name=value` | settings of the server for the connections |
+/// | `host=`, `port=`, `user=`, `password=`, `dbname=` | for what the URL leaves out: `postgres:///db?host=/run/postgresql` |
+///
+/// As in libpq, a URL may name several hosts, which are tried one after another
+/// (`postgres://a,b:5433/db`), and a host that begins with `/` (percent-encoded in the URL) is the
+/// folder of a Unix socket, where there is no TLS. Without a user it is that of the
+/// operating system, without a database that of the user's name. Neither `PGPASSWORD` and its like nor `~/.pgpass` are read.
+/// `sslmode=prefer` and `require` keep nobody from posing as the server: over a
+/// network that is not yours, use `verify-full`.
+///
+/// The table is that of the npm package: `id text primary key, value text not null, expires_at
+/// timestamptz`, with the value's JSON as it is, and an index on `expires_at`. It is made when it is absent,
+/// with keys in the order of bytes (`collate "C"`, which the npm package does not mind). One
+/// that is there is used as it is, without a right to make one: `id` and `value` are `text` or `varchar`,
+/// `id` is unique, and the expiry is `expires_at timestamptz` or `"expiresAt" timestamp` in UTC; else
+/// every operation is a data error that says what is missing. The database's encoding has to be
+/// UTF-8. Several programs may start at once, and share the table.
+///
+/// A key has at most 2,692 bytes, which fit into the index whatever they are, and no NUL. (Longer ones
+/// that others wrote are read, listed and deleted.) A value has at most a gigabyte.
+///
+/// **Durability** is that of the server's `synchronous_commit`: by default, what a write returned for
+/// survives power loss.
+///
+/// **Operations that wait share statements**, and none is delayed for that: reads on one connection, writes
+/// on another, listings, clears and prunes on a third, each made when it is first needed. A
+/// write that the table's own rules refuse fails alone. `set_many` and `del_many` are done as a whole or not at all up
+/// to 10,000 entries and 16 MiB, and in parts of that beyond. `clear` goes through the prefix in batches, and never drops or truncates.
+/// A lost connection is replaced; what can be repeated is, until the timeout, after failures that pass
+/// (`insert` never, once it was sent). The server gives up at the timeout too (`statement_timeout`): a write whose program has gone
+/// does not wait for a lock for ever.
+///
+/// **Prefixes** are ranges of an index in the order of bytes: the primary key of a table made here,
+/// any index on `id` with `collate "C"` or `"POSIX"`, one with `text_pattern_ops`, or in a database whose own collation
+/// is C the primary key that npm makes. A table without one gets the index
+/// `idx_kv_id_bytes` on its first use if it is under 64 MB and this user may; else a warning in the log says what to make, and until
+/// then each page of a listing reads the whole table. Listings read 1,000 entries at a time, or
+/// about a megabyte of values, in the order of bytes; each page is as of its own moment.
+///
+/// **Expiry** is judged by the server's clock. What lies between the two clocks is measured, again every
+/// ten seconds of use and when this machine's clock was set: an instant reads back as the millisecond that was
+/// written, and other programs see it right within the time that a message takes. Expired entries are removed, up to 500 at a time and beside other
+/// programs that do the same, by a store that has written something: within a second or so,
+/// or within minutes where the table has no index on the expiry.
+///
+/// **Given clients** stand for the table `kv` and a timeout of 10 seconds. A `tokio_postgres::Config` (feature
+/// `tokio-postgres-0_7`) makes connections as a URL does; where its `sslmode` is `require`, the server's certificate is checked as
+/// by `verify-full`. A `tokio_postgres::Client` is the one connection for everything, and when it is lost
+/// every operation fails: the store cannot make another. Of a `deadpool_postgres::Pool` (feature `deadpool-postgres-0_14`) a
+/// connection is taken for each statement. Neither gets a `statement_timeout`.
+///
+/// A server to try it on: `docker run -e POSTGRES_PASSWORD=secret -p 5432:5432 postgres`, then
+/// `postgres://postgres:secret@localhost/postgres`.
+pub mod postgres {}

@@ -458,3 +458,40 @@ async fn a_pooler_that_lost_its_server_is_a_connection_error_that_passes() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_the_server_says_becomes_a_kind_and_what_passes_is_tried_again() {
+    let Some(server) = Postgres::start() else {
+        return;
+    };
+    let store = kv(server.url_with("sslmode=disable")).unwrap();
+    store.capabilities().await.unwrap();
+    server.sql("create sequence tries");
+    server.sql(
+        "create function fail() returns trigger language plpgsql as $$ begin \
+         if new.id like 'code %' then raise exception 'no' using errcode = substr(new.id, 6); end if; \
+         if new.id = 'raise' then raise exception 'not %', new.value; end if; \
+         if new.id = 'twice' and nextval('tries') < 3 then raise exception 'no' using errcode = '40001'; end if; \
+         return new; end $$",
+    );
+    server.sql("create trigger fail before insert on kv for each row execute function fail()");
+    for (code, kind, retryable) in [
+        ("53100", ErrorKind::Full, false),
+        ("53200", ErrorKind::Full, false),
+        ("42501", ErrorKind::Denied, false),
+        ("25006", ErrorKind::ReadOnly, false),
+        ("54000", ErrorKind::InvalidValue, false),
+        ("23514", ErrorKind::Corrupt, false),
+        ("XX000", ErrorKind::Unreachable, false),
+    ] {
+        let error = fails(store.set(&format!("code {code}"), &1).await);
+        assert_eq!(error.kind(), kind, "{code}: {error:?}");
+        assert_eq!(error.is_retryable(), retryable, "{code}");
+        assert!(!error.is_maybe_applied(), "{code}: it was undone");
+    }
+    // What functions of users raise may quote a value.
+    fails(store.set("raise", PASSWORD).await);
+    store.set("twice", &1).await.unwrap();
+    assert_eq!(server.sql("select last_value from tries"), ["3"]);
+    assert_eq!(store.keys().await.unwrap(), ["twice"]);
+}

@@ -65,10 +65,18 @@ pub(super) struct Moment {
 
 impl Moment {
     pub(super) fn now() -> Self {
-        Self {
-            micros: micros(SystemTime::now()),
-            steady: Instant::now(),
+        let mut steady = Instant::now();
+        // The processor may be given to others between the two.
+        for _ in 0..3 {
+            let micros = micros(SystemTime::now());
+            let then = Instant::now();
+            if then - steady < Duration::from_micros(50) {
+                return Self { micros, steady };
+            }
+            steady = then;
         }
+        let micros = micros(SystemTime::now());
+        Self { micros, steady }
     }
 }
 

@@ -288,7 +288,12 @@ fn of_driver(error: tokio_postgres::Error) -> Error {
             false,
             "the server asks for a password, and the URL has none",
         ),
-        _ if error.to_string().contains("authentication") => (
+        _ if error.to_string() == "invalid configuration" => (
+            ErrorKind::InvalidOption,
+            false,
+            "the configuration does not say where the server is",
+        ),
+        _ if error.to_string() == "authentication error" => (
             ErrorKind::Denied,
             false,
             "the server's way to ask who this is failed",

@@ -13,9 +13,9 @@ use crate::store::Store;
 
 #[cfg(feature = "tokio-postgres-0_7")]
 impl IntoStore for tokio_postgres::Config {
-    /// The table `kv`, on connections of the store's own, made on the first use. With the configuration's
-    /// `sslmode` "require" the server's certificate is checked against the system's roots and the host's name; with
-    /// "prefer" too, where the server has TLS.
+    /// The table `kv`, on connections of the store's own, made on the first use. With the
+    /// configuration's `sslmode` "require" the server's certificate is checked against the system's
+    /// roots and the host's name; with "prefer", its default, nothing is.
     ///
     /// ```no_run
     /// use polystore_kv::kv;
@@ -25,7 +25,8 @@ impl IntoStore for tokio_postgres::Config {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     fn into_store(self) -> Result<Store> {
-        let how = Arc::new((self, Security::of_system()));
+        let security = Security::of_config(&self);
+        let how = Arc::new((self, security));
         Ok(store(Source::Config(how), Settings::default()))
     }
 }

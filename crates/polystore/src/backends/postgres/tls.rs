@@ -32,11 +32,15 @@ pub(super) struct Security {
 }
 
 impl Security {
-    /// What a given configuration asks for: the checks of a browser.
+    /// What a given configuration asks for: the checks of a browser if it requires TLS.
     #[cfg(feature = "tokio-postgres-0_7")]
-    pub(super) fn of_system() -> Self {
+    pub(super) fn of_config(config: &tokio_postgres::Config) -> Self {
+        let checks = match config.get_ssl_mode() {
+            tokio_postgres::config::SslMode::Require => Checks::Name,
+            _ => Checks::Nothing,
+        };
         Self {
-            checks: Checks::Name,
+            checks,
             files: TlsFiles::default(),
         }
     }
