@@ -18,8 +18,8 @@ use super::proto::kv_client::KvClient;
 use super::proto::lease_client::LeaseClient;
 use super::proto::maintenance_client::MaintenanceClient;
 use super::proto::{
-    AuthenticateRequest, LeaseGrantRequest, RangeRequest, RangeResponse, StatusRequest, TxnRequest,
-    TxnResponse,
+    AuthenticateRequest, LeaseGrantRequest, PutRequest, RangeRequest, RangeResponse, StatusRequest,
+    TxnRequest, TxnResponse,
 };
 use crate::address::invalid;
 use crate::error::{Error, Result};
@@ -201,6 +201,11 @@ impl Connection {
         let kv = KvClient::new(self.channel.clone());
         let mut kv = kv.max_decoding_message_size(most_bytes);
         Ok(kv.range(self.request(range)).await?.into_inner())
+    }
+
+    pub(super) async fn put(&self, put: PutRequest) -> Result<(), Status> {
+        let mut kv = KvClient::new(self.channel.clone());
+        kv.put(self.request(put)).await.map(drop)
     }
 
     pub(super) async fn txn(&self, txn: TxnRequest) -> Result<TxnResponse, Status> {

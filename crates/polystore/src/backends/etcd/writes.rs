@@ -63,12 +63,12 @@ impl Put {
         }
     }
 
-    fn request(&self, key: &Bytes, lease: i64) -> Request {
-        Request::RequestPut(PutRequest {
+    fn request(&self, key: &Bytes, lease: i64) -> PutRequest {
+        PutRequest {
             key: key.clone(),
             value: self.text.clone(),
             lease,
-        })
+        }
     }
 }
 
@@ -126,7 +126,7 @@ impl Op {
         let key = &self.key;
         match &self.what {
             What::Look => Request::RequestRange(range_of(key)),
-            What::Put(put) | What::PutIf(_, put) => put.request(key, lease),
+            What::Put(put) | What::PutIf(_, put) => Request::RequestPut(put.request(key, lease)),
             What::Del | What::DelIf(_) => {
                 Request::RequestDeleteRange(DeleteRangeRequest { key: key.clone() })
             }
@@ -208,9 +208,26 @@ impl Writes {
     async fn txn(&self, ops: &[&Op]) -> Result<TxnResponse, Failure> {
         let expiries: Vec<_> = ops.iter().map(|op| op.as_put()?.expires).collect();
         let leases = self.leases.of(&self.server, &expiries).await?;
+        let reply = match ops {
+            [
+                Op {
+                    key,
+                    what: What::Put(put),
+                    ..
+                },
+            ] => self.put(put.request(key, leases[0])).await,
+            _ => self.transact(ops, &leases).await,
+        };
+        if matches!(&reply, Err(failure) if failure.cause == Cause::Lease) {
+            self.leases.forget(&leases);
+        }
+        reply
+    }
+
+    async fn transact(&self, ops: &[&Op], leases: &[i64]) -> Result<TxnResponse, Failure> {
         let compare: Vec<_> = ops.iter().filter_map(|op| op.compare()).collect();
         let failure = if compare.is_empty() { &[] } else { ops };
-        let requests = ops.iter().zip(&leases);
+        let requests = ops.iter().zip(leases);
         let txn = TxnRequest {
             success: requests
                 .map(|(one, lease)| op(one.request(*lease)))
@@ -218,14 +235,20 @@ impl Writes {
             failure: failure.iter().map(|one| op(one.look_back())).collect(),
             compare,
         };
-        let reply = self
-            .server
+        self.server
             .call(async move |connection| connection.txn(txn).await)
-            .await;
-        if matches!(&reply, Err(failure) if failure.cause == Cause::Lease) {
-            self.leases.forget(&leases);
-        }
-        reply
+            .await
+    }
+
+    /// One alone, which is less work for the server.
+    async fn put(&self, put: PutRequest) -> Result<TxnResponse, Failure> {
+        self.server
+            .call(async move |connection| connection.put(put).await)
+            .await?;
+        Ok(TxnResponse {
+            succeeded: true,
+            ..TxnResponse::default()
+        })
     }
 
     /// Does each of them whose condition is met. All have one or none has.
