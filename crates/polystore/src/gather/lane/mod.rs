@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, WeakShared};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -97,6 +98,8 @@ struct Queue<T: Trip> {
     carriers: usize,
     /// A carrier was called and has not looked yet: it will take what comes meanwhile.
     called: bool,
+    /// What a caller carries by itself.
+    own: Option<WeakShared<BoxFuture<'static, ()>>>,
     /// Told when nothing waits and nobody carries.
     finished: Vec<oneshot::Sender<()>>,
 }
@@ -121,6 +124,7 @@ impl<T: Trip> Lane<T> {
                 come: 0,
                 carriers: 0,
                 called: false,
+                own: None,
                 finished: Vec::new(),
             }),
         }))
@@ -141,7 +145,7 @@ impl<T: Trip> Lane<T> {
         if T::BY_CALLER
             && let Some(seat) = self.0.seat_if_idle(&runtime)
         {
-            return seat.carry_own(waiting, receiver).await;
+            return self.0.carry_own(seat, waiting, receiver).await;
         }
         waiting.runtime = Some(runtime);
         let ticket = self.0.push(waiting);
@@ -163,15 +167,18 @@ impl<T: Trip> Lane<T> {
 
     /// Waits until what has arrived is done.
     pub(crate) async fn finish(&self) {
-        let receiver = {
+        let (own, receiver) = {
             let mut queue = self.0.queue();
             if queue.is_idle() {
                 return;
             }
             let (finished, receiver) = oneshot::channel();
             queue.finished.push(finished);
-            receiver
+            (queue.own.as_ref().and_then(WeakShared::upgrade), receiver)
         };
+        if let Some(own) = own {
+            own.await;
+        }
         let _ = receiver.await;
     }
 }
@@ -216,19 +223,66 @@ impl<T: Trip> Shared<T> {
         })
     }
 
+    /// Sends what the caller itself waits for, in the place that it was given.
+    async fn carry_own(
+        self: &Arc<Self>,
+        seat: Seat<T>,
+        waiting: Waiting<T>,
+        mut receiver: oneshot::Receiver<Result<T::Reply>>,
+    ) -> Result<T::Reply> {
+        let is_write = T::is_write(&waiting.op);
+        let mut batch = Batch {
+            shared: Arc::clone(self),
+            waiting: vec![waiting],
+            was_sent: false,
+        };
+        let carrying = async move {
+            let _seat = seat;
+            let carried = AssertUnwindSafe(batch.carry()).catch_unwind().await;
+            if carried.is_err() {
+                batch.waiting.clear();
+            }
+        };
+        let carrying = carrying.boxed().shared();
+        self.queue().own = carrying.downgrade();
+        carrying.await;
+        if let Ok(Some(result)) = receiver.try_recv() {
+            return result;
+        }
+        let error = Error::new(ErrorKind::Unreachable, "the driver panicked");
+        Err(if is_write {
+            error.with_maybe_applied()
+        } else {
+            error
+        })
+    }
+
     /// Puts it into the queue, and gives its number.
     fn push(self: &Arc<Self>, mut waiting: Waiting<T>) -> u64 {
         let mut queue = self.queue();
         let ticket = queue.come;
         queue.come += 1;
         let calls = !queue.called && queue.carriers < T::UNDER_WAY;
-        let runtime = if calls { waiting.runtime.take() } else { None };
+        // A caller that carries by itself need not be looking: it may be one of many futures
+        // whose next step waits for this very operation.
+        let own = if calls { None } else { queue.own.take() };
+        let runtime = match own {
+            None if calls => waiting.runtime.take(),
+            None => None,
+            Some(_) => waiting.runtime.clone(),
+        };
         queue.waiting.push_back(waiting);
-        if let Some(runtime) = runtime {
+        if calls && runtime.is_some() {
             queue.carriers += 1;
             queue.called = true;
-            drop(queue);
-            self.call(&runtime);
+        }
+        // What is dropped here may need it.
+        drop(queue);
+        let own = own.and_then(|own| own.upgrade());
+        match (own, runtime) {
+            (Some(own), Some(runtime)) => drop(runtime.spawn(own)),
+            (None, Some(runtime)) if calls => self.call(&runtime),
+            _ => {}
         }
         ticket
     }
@@ -301,36 +355,6 @@ impl<T: Trip> Seat<T> {
             };
             batch.carry().await;
         }
-    }
-}
-
-impl<T: Trip> Seat<T> {
-    /// Sends what the caller itself waits for. Who comes meanwhile gets a carrier when this is over.
-    async fn carry_own(
-        self,
-        waiting: Waiting<T>,
-        receiver: oneshot::Receiver<Result<T::Reply>>,
-    ) -> Result<T::Reply> {
-        let mut batch = Batch {
-            shared: Arc::clone(&self.shared),
-            waiting: vec![waiting],
-            was_sent: false,
-        };
-        // If this future is dropped, it goes first: nobody waits for the batch then.
-        let mut receiver = receiver;
-        let carried = AssertUnwindSafe(batch.carry()).catch_unwind().await;
-        let answer = receiver.try_recv();
-        if let (Ok(()), Ok(Some(result))) = (carried, answer) {
-            return result;
-        }
-        let error = Error::new(ErrorKind::Unreachable, "the driver panicked");
-        let is_write = batch.waiting.iter().any(|waiting| T::is_write(&waiting.op));
-        batch.waiting.clear();
-        Err(if is_write {
-            error.with_maybe_applied()
-        } else {
-            error
-        })
     }
 }
 

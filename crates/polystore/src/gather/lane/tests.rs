@@ -308,13 +308,32 @@ fn a_caller_that_is_dropped_while_it_sends_holds_nobody_up() {
         let mut behind = Box::pin(lane.ask(Op::Add(2)));
         assert!(behind.as_mut().now_or_never().is_none());
         drop(dropped);
-        server.0.let_pass(1);
+        server.0.let_pass(2);
         assert_eq!(behind.await.unwrap(), 2);
         assert_eq!(
             *server.0.requests.lock().unwrap(),
             [[Op::Add(1)], [Op::Add(2)]]
         );
         lane.finish().await;
+    });
+}
+
+#[test]
+fn a_caller_that_looks_elsewhere_while_it_sends_holds_nobody_up() {
+    let (server, lane) = lane_by_caller(Server::gated());
+    runtime().block_on(async {
+        let mut elsewhere = Box::pin(lane.ask(Op::Add(1)));
+        assert!(elsewhere.as_mut().now_or_never().is_none());
+        server.0.let_pass(2);
+        // Its answer comes, though nobody polls `elsewhere`.
+        assert_eq!(lane.ask(Op::Add(2)).await.unwrap(), 2);
+        assert_eq!(elsewhere.await.unwrap(), 1);
+
+        let mut elsewhere = Box::pin(lane.ask(Op::Add(3)));
+        assert!(elsewhere.as_mut().now_or_never().is_none());
+        server.0.let_pass(1);
+        lane.finish().await;
+        assert_eq!(elsewhere.await.unwrap(), 3);
     });
 }
 
