@@ -21,6 +21,8 @@ Usage: cargo xtask COMMAND
   ci              what CI runs: format, hygiene, licences, clippy, docs, each feature alone,
                   examples, then `test`; stops at the first stage that fails
   bench [ARGS]    measure in release mode; ARGS go to the benchmark program
+  etcd-proto      make backends/etcd/proto/etcdserverpb.rs out of the etcd.proto beside it; where that
+                  changes nothing, what is checked in is up to date
   services        run a Redis, a PostgreSQL and an etcd with empty temporary folders, and print their
                   URLs; Ctrl-C ends them
   help            print this
@@ -43,12 +45,13 @@ fn main() -> ExitCode {
         ("ci", []) => ci::command(),
         ("bench", [separator, extra @ ..]) if separator == "--" => bench(extra),
         ("bench", extra) => bench(extra),
+        ("etcd-proto", []) => etcd_proto(),
         ("services", []) => services::serve(),
         ("help" | "--help" | "-h", _) => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
         }
-        ("test" | "ci" | "services", [unexpected, ..]) => {
+        ("test" | "ci" | "etcd-proto" | "services", [unexpected, ..]) => {
             return misused(&format!("`{command}` does not take {unexpected:?}"));
         }
         _ => return misused(&format!("no command is named {command:?}")),
@@ -70,6 +73,17 @@ fn bench(arguments: &[String]) -> run::Outcome<bool> {
         .args(arguments)
         .envs(prepare::prepare()?.environment);
     run::run(&mut command)?;
+    Ok(true)
+}
+
+/// By a program that is no member of the workspace: what it needs would slow down every build.
+fn etcd_proto() -> run::Outcome<bool> {
+    let manifest = run::root().join("xtask/etcd-proto/Cargo.toml");
+    let folder = run::root().join("crates/polystore/src/backends/etcd/proto");
+    let mut command = run::cargo(["run", "--locked", "--manifest-path"]);
+    command.arg(manifest).arg("--target-dir");
+    command.arg(run::root().join("target/etcd-proto"));
+    run::run(command.arg("--").arg(folder))?;
     Ok(true)
 }
 

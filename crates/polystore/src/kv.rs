@@ -25,6 +25,9 @@ use crate::store::Store;
 /// | `file:dir/`, `file:///abs/dir/` | a folder with a file for each key |
 /// | `sqlite:app.db`, `sqlite:///abs/app.db`, `sqlite::memory:` | a table in SQLite |
 /// | `level:dir`, `level:///abs/dir` | a LevelDB folder |
+/// | `redis://host/0`, `rediss://`, `redis+unix:///socket`, `redis-cluster://a,b`, `redis-sentinel://a,b/0?master=` | Redis or Valkey |
+/// | `postgres://user@host/database`, `postgresql://` | a table in PostgreSQL |
+/// | `etcd://a,b,c` | an etcd cluster |
 ///
 /// Paths in URLs are percent-decoded: `%20` is a space, `%3F` a question mark. The
 /// options after `?` are in the [documentation of the stores](crate::stores).

@@ -144,8 +144,8 @@ pub mod sqlite {}
 /// its own `sync`, and however it is written, symbolic links too.
 ///
 /// Any key is kept, also the empty one. A key and its value together may have 256 MiB, and are then
-/// in memory several times over. Lengths of usual size cost a few megabytes of memory for the
-/// whole store, and at most 256 of its files are open.
+/// in memory several times over. With values of usual size the whole store takes some 20 MB of memory
+/// however much is in it, and at most 256 of its files are open.
 ///
 /// **Writes** that wait are gathered into one batch by a thread, which waits for the disk once for
 /// all of them. `set_many` and `del_many` are done as a whole up to 4 MB; `clear` goes through the
@@ -172,6 +172,117 @@ pub mod sqlite {}
 /// expired is gone from the folder within seconds if that is small, and in a store of a million entries
 /// within a minute or so.
 pub mod level {}
+
+/// `etcd://user:password@a:2379,b:2379` — keys in an etcd cluster (v3: etcd 3.4 and later).
+///
+/// | option | meaning |
+/// |---|---|
+/// | `tls` | TLS to all members, with the system's roots |
+/// | `tls_ca=ca.pem` | trusts these certificates instead; turns on `tls`, as the next two do |
+/// | `tls_cert=me.pem`, `tls_key=me.key` | shows this certificate to the server |
+/// | `timeout=10s` | how long an operation waits, connecting and retries included |
+///
+/// The port is 2379 if there is none. A URL has no path: etcd has one space of keys, a part of which is
+/// a [prefix](crate::Store::prefix). The user and the password may be percent-encoded. PEM files are read again for each
+/// new connection. To try it: `etcd` alone starts a server on this machine, at `etcd://localhost`.
+///
+/// Under a key is the wrapper of the npm package, `{"expires": milliseconds since 1970 or null, "value": …}`.
+/// What is anything else, or under a key that is not UTF-8, belongs to somebody else: it is
+/// [`Corrupt`](crate::ErrorKind::Corrupt) in `get`, left out of listings with a warning, and kept by `clear` and
+/// `prune`. Other programs may use the same cluster.
+///
+/// **Durability**: a write returns when a majority of the members has it on disk. Reads are linearizable: they see every
+/// write that has returned, anywhere, and need a majority, too.
+///
+/// **Members** of the URL may be down. The store is connected to one of them, at first any; if that is lost, has no leader
+/// or does not answer for two fifths of the timeout, to the next. One that is slow to connect does not
+/// hold up the others. When fewer than a majority are up, operations fail with
+/// [`Unreachable`](crate::ErrorKind::Unreachable) or [`Timeout`](crate::ErrorKind::Timeout) errors that
+/// are retryable. What may be repeated is tried again within the timeout; `insert` is not once
+/// it was sent.
+///
+/// **Requests** are shared: reads that wait go in one transaction of up to 128, and so do writes, each
+/// acknowledged by one sync of the disks. `set_many`, `del_many`, `clear` and `prune` are done in such
+/// transactions, not as a whole. A listing reads pages of about a megabyte, in the order of the keys' bytes, all as of
+/// the moment of the first page (unless that is compacted meanwhile). It has to read values also
+/// where only keys are wanted, because when they expire is in there.
+///
+/// **Limits**: no empty key; a key of 16 KiB, a value of 1,500,000 bytes of JSON (etcd takes requests of 1.5 MiB). A
+/// server with a lower `--max-request-bytes` refuses large values, with the same error. etcd keeps everything in
+/// memory and old revisions until they are compacted: start it with `--auto-compaction-retention`.
+///
+/// **Expiry** is judged by the clock of this process, to the millisecond. Entries leave the server by themselves,
+/// by leases: those that expire at about the same time share one, which ends two seconds to some
+/// percent of the time later. What expires in more than a hundred years has none. The npm
+/// package makes no leases: what it wrote stays until [`prune`](crate::Store::prune).
+///
+/// **Users**: with a name in the URL, the store logs in, and again when etcd forgets the login. While
+/// authentication is not enabled, the name is not used. A user with a part of the keys can use the store with that
+/// prefix.
+///
+/// **A `tonic::transport::Channel`** (feature `tonic-0_14`) is a store, without a user and with a timeout of 10 seconds. It works
+/// while the runtime runs on which the channel was made.
+pub mod etcd {}
+
+/// `redis://host:6379/0` — strings in Redis or Valkey (6 or later), a cluster of them, or what Sentinels watch over.
+///
+/// | URL | server |
+/// |---|---|
+/// | `redis://user:password@host:6379/3` | one server; the number is the database. `redis://:password@host` is the default user |
+/// | `rediss://…` | the same with TLS |
+/// | `redis+unix:///path/to/socket?db=3`, `redis+unix://user:password@/path/…` | one server on this machine |
+/// | `redis-cluster://user:password@a:6379,b,c`, `rediss-cluster://…` | a cluster: some of its servers, of which one has to answer |
+/// | `redis-sentinel://user:password@s1:26379,s2/0?master=NAME`, `rediss-sentinel://…` | the master that these Sentinels name; user, password and database are the master's |
+///
+/// | option | meaning |
+/// |---|---|
+/// | `timeout=10s` | how long an operation waits, connecting and trying again included |
+/// | `db=0` | the database, with `redis+unix:` |
+/// | `tls_ca=ca.pem` | whom to trust instead of the system's roots, with TLS |
+/// | `tls_cert=client.pem`, `tls_key=client.key` | the client's certificate and its key, with TLS |
+/// | `master=NAME` | the name that the Sentinels have for the master |
+/// | `sentinel_user=`, `sentinel_password=` | how to log in to the Sentinels |
+///
+/// To try it: `docker run -p 6379:6379 valkey/valkey`, or Debian's `redis-server`; then
+/// `redis://localhost`.
+///
+/// A key's string is the value's JSON, as the npm package has it. A string that is no JSON, and
+/// another Redis type, is [`Corrupt`](crate::ErrorKind::Corrupt) in `get`, and left out
+/// of listings, with a warning for what is no JSON. `keys()` looks at no values: it shows
+/// strings that are no JSON too, and `clear()` removes them. Other types are left alone by
+/// both; `set` and `del` of the very key replace and remove them. A value may have 512 MB.
+///
+/// **Durability** is the server's: a write returns when the server has it. What survives the death of
+/// the server, and power loss, is what its `appendonly`, `appendfsync` and `save` say; with Redis' own
+/// defaults the writes of some minutes can be lost. A write does not wait for replicas (`WAIT`):
+/// a failover can lose the last ones. Reads go to masters.
+///
+/// **Expiry** is kept by the server, by its clock, to the millisecond: it is told the time that is left, and
+/// nothing goes early. An instant that is read comes from the time that is left too: it is off by how long
+/// the answer took. `prune()` has nothing to do.
+///
+/// **Requests**: all operations share a connection (one to each server of a cluster), and those that
+/// wait go together. `get_many`, `set_many` and `del_many` go in requests of 500 keys or a
+/// megabyte; they are not atomic. Listings go through the server by `SCAN`: one of
+/// a prefix costs what the database holds, and is in no order. They keep some 20 bytes for each
+/// key that was shown, so that none is twice. `clear()` removes in batches (`UNLINK`), never by
+/// `FLUSHDB`.
+///
+/// **Lost connections** are replaced. What only says what is to be (`set`, `del`, `touch`) and what only reads is
+/// tried again until its time is over, also while the server loads, or a replica becomes the
+/// master; an `insert` that was sent is not. A listing begins again where it has to, at that server.
+/// While the slots of a cluster are on their way from one server to another, a listing can miss keys of
+/// those slots.
+///
+/// **Users** need the commands `GET MGET SET UNLINK EXISTS TYPE PTTL PEXPIRE PERSIST SCAN MULTI EXEC`, and
+/// `CLUSTER SLOTS` in a cluster. Only [`evict`](crate::backend::Backend::evict) needs `EVAL`.
+///
+/// **A client** of the crate `redis` (feature `redis-1`) is a store too, with its database, user, TLS and
+/// the timeout of 10 seconds: a `redis::Client` is connected on the first use and again when the
+/// connection is lost; a `ClusterClient` likewise (its own retries and time limits hold as well: with
+/// `retries(0)` no insert is sent twice); a `ConnectionManager` comes back by itself, within
+/// its own time limits; a `MultiplexedConnection` that is lost stays lost.
+pub mod redis {}
 
 /// `postgres://user:password@host:5432/database`, `postgresql://…` — a table in a PostgreSQL
 /// database (12 or later).

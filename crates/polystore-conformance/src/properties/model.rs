@@ -209,7 +209,7 @@ impl Run {
                 store.prune().await?;
             }
             14 => {
-                let from = self.random.pick(&KEYS);
+                let from = self.key("");
                 if let Some(entry) = self.t.store.entry(from).await? {
                     if entry.expiry() != Expiry::Unread {
                         self.log(format!("put {from:?} to {full:?}"));

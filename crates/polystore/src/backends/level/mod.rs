@@ -25,10 +25,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, stream};
 
 use self::open::User;
-use self::reader::{PAGE, Page, Range};
+use self::reader::{PAGE, Range};
 use self::worker::{Job, Pages, Removal};
 use self::write::{MOST_BYTES, Op};
 use crate::address::{Address, Durability};
@@ -38,6 +37,7 @@ use crate::error::{Error, Result};
 use crate::gather::{AnyJob, Blocking};
 use crate::lazy::Lazy;
 use crate::opener::Opener;
+use crate::pages::{self, Page};
 use crate::store::Store;
 
 pub(crate) const STORE: Opener = Opener::new("level", open);
@@ -114,52 +114,13 @@ impl Handle {
         }
     }
 
-    async fn page(&self, range: Range, values: bool, limit: usize) -> Result<Page> {
+    async fn page(&self, range: Range, values: bool, limit: usize) -> Result<Page<Vec<u8>>> {
         let pages = Pages {
             range,
             values,
             limit,
         };
         self.ask(|answer| Job::Page(pages, answer)).await
-    }
-}
-
-/// A listing under way.
-struct Listing {
-    handle: Arc<Handle>,
-    range: Range,
-    values: bool,
-    left: usize,
-    skipped: u64,
-    done: bool,
-}
-
-impl Listing {
-    async fn next(mut self) -> Option<(Vec<Result<(String, Entry)>>, Self)> {
-        if self.done || self.left == 0 {
-            if self.skipped > 0 {
-                let skipped = self.skipped;
-                tracing::warn!(skipped, "a listing skipped what is not an entry");
-            }
-            return None;
-        }
-        let limit = self.left.min(PAGE);
-        let page = self.handle.page(self.range.clone(), self.values, limit);
-        match page.await {
-            Ok(page) => {
-                self.left -= page.entries.len();
-                self.skipped += page.skipped;
-                match page.next {
-                    Some(next) => self.range.start = next,
-                    None => self.done = true,
-                }
-                Some((page.entries.into_iter().map(Ok).collect(), self))
-            }
-            Err(error) => {
-                self.done = true;
-                Some((vec![Err(error)], self))
-            }
-        }
     }
 }
 
@@ -193,17 +154,15 @@ impl Backend for Level {
     }
 
     fn scan(&self, scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
-        let listing = Listing {
-            handle: Arc::clone(&self.0),
-            range: Range::of_scan(&scan),
-            values: scan.values,
-            left: scan.limit.unwrap_or(usize::MAX),
-            skipped: 0,
-            done: false,
-        };
-        stream::unfold(listing, Listing::next)
-            .flat_map(stream::iter)
-            .boxed()
+        let handle = Arc::clone(&self.0);
+        let start = Range::of_scan(&scan);
+        pages::list(start, scan.limit, PAGE, move |range, limit| {
+            let handle = Arc::clone(&handle);
+            async move {
+                let page = handle.page(range.clone(), scan.values, limit).await?;
+                Ok(page.map_next(|start| Range { start, ..range }))
+            }
+        })
     }
 
     async fn set(&self, key: &str, entry: Entry) -> Result<()> {

@@ -6,6 +6,7 @@ use super::database::Database;
 use crate::backend::Scan;
 use crate::entry::{Entry, Timestamp};
 use crate::error::Result;
+use crate::pages::Page;
 
 /// How many entries a listing looks at at a time: some milliseconds' worth.
 pub(super) const PAGE: usize = 2_000;
@@ -31,7 +32,7 @@ pub(super) fn get(
 #[derive(Clone, Debug)]
 pub(super) struct Range {
     pub(super) start: Vec<u8>,
-    prefix: String,
+    pub(super) prefix: String,
 }
 
 impl Range {
@@ -90,16 +91,6 @@ fn entry(key: &[u8], value: &[u8]) -> Option<(String, Entry)> {
     Some((key.to_owned(), Entry::from_envelope(value).ok()?))
 }
 
-/// A part of a listing.
-#[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) entries: Vec<(String, Entry)>,
-    /// Where the next one begins, if there may be more.
-    pub(super) next: Option<Vec<u8>>,
-    /// How many things are not entries.
-    pub(super) skipped: u64,
-}
-
 /// The first `limit` live entries in `range`, or fewer.
 pub(super) fn page(
     database: &Database,
@@ -107,7 +98,7 @@ pub(super) fn page(
     range: &Range,
     values: bool,
     limit: usize,
-) -> Result<Page> {
+) -> Result<Page<Vec<u8>>> {
     let now = Timestamp::now();
     let mut page = Page::default();
     page.next = walk(database, iterator, range, |key, value| {

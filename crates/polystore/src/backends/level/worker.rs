@@ -9,12 +9,13 @@ use futures_channel::oneshot;
 use super::database::Database;
 use super::folder::Lock;
 use super::open::Place;
-use super::reader::{self, Doomed, Page, Range};
+use super::reader::{self, Doomed, Range};
 use super::sweeper::Sweeper;
 use super::write::{Gathered, Op};
 use crate::entry::{Entry, Timestamp};
 use crate::error::{Error, Result};
 use crate::gather::Work;
+use crate::pages::Page;
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T>>;
 
@@ -23,7 +24,7 @@ pub(super) enum Job {
     Open(Instant, Answer<()>),
     Get(String, Answer<Option<Entry>>),
     GetMany(Vec<String>, Answer<Vec<Option<Entry>>>),
-    Page(Pages, Answer<Page>),
+    Page(Pages, Answer<Page<Vec<u8>>>),
     Write(Op, Syncs, Answer<u64>),
     Remove(Removal, Answer<Removed>),
     /// To close it, unless another store has it open too.
@@ -163,7 +164,7 @@ impl State {
             .collect()
     }
 
-    fn page(&mut self, pages: &Pages) -> Result<Page> {
+    fn page(&mut self, pages: &Pages) -> Result<Page<Vec<u8>>> {
         self.check_in_place()?;
         self.database.read(|database, iterator| {
             reader::page(database, iterator, &pages.range, pages.values, pages.limit)

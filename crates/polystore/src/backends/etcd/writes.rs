@@ -1,0 +1,420 @@
+//! Writes that wait go in one transaction.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::future::join;
+use tonic::codegen::Bytes;
+
+use super::failure::{Cause, Failure};
+use super::leases::Leases;
+use super::proto::compare::{CompareTarget, TargetUnion};
+use super::proto::request_op::Request;
+use super::proto::{
+    Compare, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest, TxnResponse,
+};
+use super::reads::{Found, found, op, range_of};
+use super::server::{MOST_OPS, Server};
+use crate::entry::{Entry, Expiry, Timestamp};
+use crate::error::{Error, Result};
+use crate::gather::Trip;
+
+/// What is to be done to a key.
+pub(super) struct Op {
+    key: Bytes,
+    what: What,
+    may_repeat: bool,
+}
+
+enum What {
+    /// To read it after the writes before.
+    Look,
+    Put(Put),
+    Del,
+    /// Only if the key is of this revision (0: absent).
+    PutIf(i64, Put),
+    DelIf(i64),
+}
+
+#[derive(Clone)]
+pub(super) struct Put {
+    text: Bytes,
+    expires: Option<Timestamp>,
+}
+
+/// What came of it.
+#[derive(Clone)]
+pub(super) struct Done {
+    /// The condition was met, if there was one.
+    pub(super) is_done: bool,
+    /// What was there, for a look and for a put whose condition was not met.
+    pub(super) found: Found,
+}
+
+impl Put {
+    pub(super) fn new(entry: &Entry) -> Self {
+        let expires = match entry.expiry() {
+            Expiry::At(at) => Some(at),
+            _ => None,
+        };
+        Self {
+            text: entry.to_envelope().into(),
+            expires,
+        }
+    }
+
+    fn request(&self, key: &Bytes, lease: i64) -> PutRequest {
+        PutRequest {
+            key: key.clone(),
+            value: self.text.clone(),
+            lease,
+        }
+    }
+}
+
+impl Op {
+    fn new(key: Bytes, what: What) -> Self {
+        Self {
+            key,
+            what,
+            may_repeat: true,
+        }
+    }
+
+    pub(super) fn look(key: &Bytes) -> Self {
+        Self::new(key.clone(), What::Look)
+    }
+
+    pub(super) fn put(key: &Bytes, put: Put) -> Self {
+        Self::new(key.clone(), What::Put(put))
+    }
+
+    pub(super) fn del(key: &Bytes) -> Self {
+        Self::new(key.clone(), What::Del)
+    }
+
+    /// Only if the key still is of this revision; 0 is one that is not there.
+    pub(super) fn put_if(key: &Bytes, revision: i64, put: Put) -> Self {
+        Self::new(key.clone(), What::PutIf(revision, put))
+    }
+
+    pub(super) fn del_if(key: &Bytes, revision: i64) -> Self {
+        Self::new(key.clone(), What::DelIf(revision))
+    }
+
+    /// It is never sent again once it may have been done.
+    pub(super) fn once(self) -> Self {
+        Self {
+            may_repeat: false,
+            ..self
+        }
+    }
+
+    /// Whether only the last one of several at the same key matters.
+    fn is_plain(&self) -> bool {
+        matches!(self.what, What::Put(_) | What::Del)
+    }
+
+    fn as_put(&self) -> Option<&Put> {
+        match &self.what {
+            What::Put(put) | What::PutIf(_, put) => Some(put),
+            What::Look | What::Del | What::DelIf(_) => None,
+        }
+    }
+
+    fn request(&self, lease: i64) -> Request {
+        let key = &self.key;
+        match &self.what {
+            What::Look => Request::RequestRange(range_of(key)),
+            What::Put(put) | What::PutIf(_, put) => Request::RequestPut(put.request(key, lease)),
+            What::Del | What::DelIf(_) => {
+                Request::RequestDeleteRange(DeleteRangeRequest { key: key.clone() })
+            }
+        }
+    }
+
+    /// The revision that the key must have; 0 is one that is not there.
+    fn condition(&self) -> Option<i64> {
+        match self.what {
+            What::PutIf(revision, _) | What::DelIf(revision) => Some(revision),
+            What::Look | What::Put(_) | What::Del => None,
+        }
+    }
+
+    fn compare(&self) -> Option<Compare> {
+        Some(Compare {
+            target: CompareTarget::Mod.into(),
+            key: self.key.clone(),
+            target_union: Some(TargetUnion::ModRevision(self.condition()?)),
+            ..Compare::default()
+        })
+    }
+
+    /// What tells whether the condition was met, if it was not that of all.
+    fn look_back(&self) -> Request {
+        Request::RequestRange(RangeRequest {
+            keys_only: matches!(self.what, What::DelIf(_)),
+            ..range_of(&self.key)
+        })
+    }
+}
+
+/// An operation, and those who asked for it.
+struct Step<'a> {
+    op: &'a Op,
+    asked_by: Vec<usize>,
+}
+
+/// What can be done in one transaction after the other: none may have a key twice. Of writes without
+/// a condition that follow each other the last one is enough.
+fn rounds<'a>(ops: &[&'a Op], most: usize) -> Vec<Vec<Step<'a>>> {
+    let mut rounds = Vec::new();
+    let mut round: Vec<Step<'a>> = Vec::with_capacity(ops.len().min(most));
+    let mut places: HashMap<&[u8], usize> = HashMap::with_capacity(ops.len().min(most));
+    for (number, &op) in ops.iter().enumerate() {
+        match places.get(&op.key[..]) {
+            Some(&place) if op.is_plain() && round[place].op.is_plain() => {
+                round[place].op = op;
+                round[place].asked_by.push(number);
+                continue;
+            }
+            Some(_) => {
+                rounds.push(std::mem::take(&mut round));
+                places.clear();
+            }
+            None if round.len() == most => {
+                rounds.push(std::mem::take(&mut round));
+                places.clear();
+            }
+            None => {}
+        }
+        places.insert(&op.key, round.len());
+        round.push(Step {
+            op,
+            asked_by: vec![number],
+        });
+    }
+    rounds.push(round);
+    rounds
+}
+
+pub(super) struct Writes {
+    pub(super) server: Arc<Server>,
+    pub(super) leases: Leases,
+}
+
+impl Writes {
+    /// Does all of them, if all conditions are met; else looks at all keys.
+    async fn txn(&self, ops: &[&Op]) -> Result<TxnResponse, Failure> {
+        let expiries: Vec<_> = ops.iter().map(|op| op.as_put()?.expires).collect();
+        let leases = self.leases.of(&self.server, &expiries).await?;
+        let reply = match ops {
+            [
+                Op {
+                    key,
+                    what: What::Put(put),
+                    ..
+                },
+            ] => self.put(put.request(key, leases[0])).await,
+            _ => self.transact(ops, &leases).await,
+        };
+        if matches!(&reply, Err(failure) if failure.cause == Cause::Lease) {
+            self.leases.forget(&leases);
+        }
+        reply
+    }
+
+    async fn transact(&self, ops: &[&Op], leases: &[i64]) -> Result<TxnResponse, Failure> {
+        let compare: Vec<_> = ops.iter().filter_map(|op| op.compare()).collect();
+        let failure = if compare.is_empty() { &[] } else { ops };
+        let requests = ops.iter().zip(leases);
+        let txn = TxnRequest {
+            success: requests
+                .map(|(one, lease)| op(one.request(*lease)))
+                .collect(),
+            failure: failure.iter().map(|one| op(one.look_back())).collect(),
+            compare,
+        };
+        self.server
+            .call(async move |connection| connection.txn(txn).await)
+            .await
+    }
+
+    /// One alone, which is less work for the server.
+    async fn put(&self, put: PutRequest) -> Result<TxnResponse, Failure> {
+        self.server
+            .call(async move |connection| connection.put(put).await)
+            .await?;
+        Ok(TxnResponse {
+            succeeded: true,
+            ..TxnResponse::default()
+        })
+    }
+
+    /// Does each of them whose condition is met. All have one or none has.
+    ///
+    /// Each could be a transaction inside that of the batch: but in those, etcd (3.4 at least) heeds
+    /// neither its quota nor who may do what.
+    async fn write(&self, ops: &[&Op]) -> Vec<Result<Done, Failure>> {
+        let mut results: Vec<_> = ops.iter().map(|_| Err(Failure::contradiction())).collect();
+        let mut left: Vec<usize> = (0..ops.len()).collect();
+        loop {
+            let some: Vec<&Op> = left.iter().map(|number| ops[*number]).collect();
+            let txn = match self.txn(&some).await {
+                Ok(txn) => txn,
+                Err(failure) => {
+                    for number in left {
+                        results[number] = Err(failure.clone());
+                    }
+                    return results;
+                }
+            };
+            let is_done = txn.succeeded;
+            let mut replies = txn.responses.into_iter();
+            left.retain(|number| {
+                let found = found(replies.next());
+                let revision = found.as_ref().map_or(0, |kv| kv.mod_revision);
+                // It was only held up by another one.
+                let again = !is_done && ops[*number].condition() == Some(revision);
+                if !again {
+                    results[*number] = Ok(Done { is_done, found });
+                }
+                again
+            });
+            // Each time there are fewer.
+            if left.is_empty() || left.len() == some.len() {
+                return results;
+            }
+        }
+    }
+
+    /// The same, where one of them may be all that is wrong.
+    async fn write_apart(&self, ops: &[&Op]) -> Vec<Result<Done, Failure>> {
+        if ops.is_empty() {
+            return Vec::new();
+        }
+        let mut results = self.write(ops).await;
+        let is_one = |result: &Result<Done, Failure>| matches!(result, Err(failure) if failure.cause == Cause::OneOfMany);
+        if ops.len() > 1 {
+            for (op, result) in ops.iter().zip(&mut results) {
+                if is_one(result) {
+                    *result = self.write(&[op]).await.swap_remove(0);
+                }
+            }
+        }
+        results
+    }
+}
+
+impl Trip for Writes {
+    type Op = Op;
+    type Reply = Done;
+    const UNDER_WAY: usize = 1;
+    const BATCH: usize = MOST_OPS;
+    /// etcd takes 1.5 MiB by default.
+    const BYTES: usize = 1 << 20;
+
+    async fn send(&self, ops: &[&Op]) -> Vec<Result<Done>> {
+        let mut results: Vec<_> = ops
+            .iter()
+            .map(|_| Err(Failure::contradiction().error))
+            .collect();
+        let mut failed: Option<Error> = None;
+        for round in rounds(ops, self.server.most_ops()) {
+            let (free, bound): (Vec<_>, Vec<_>) =
+                round.iter().partition(|step| step.op.condition().is_none());
+            if let Some(error) = &failed {
+                // To keep the order, what comes after it is not even sent.
+                for number in round.iter().flat_map(|step| &step.asked_by) {
+                    results[*number] = Err(error.clone());
+                }
+                continue;
+            }
+            let [free_ops, bound_ops] =
+                [&free, &bound].map(|steps| steps.iter().map(|step| step.op).collect::<Vec<_>>());
+            let (free_done, bound_done) =
+                join(self.write_apart(&free_ops), self.write_apart(&bound_ops)).await;
+            let steps = free.into_iter().chain(bound);
+            for (step, done) in steps.zip(free_done.into_iter().chain(bound_done)) {
+                if let Err(failure) = &done
+                    && failure.cause != Cause::OneOfMany
+                {
+                    failed = Some(failure.error.clone());
+                }
+                let result = done.map_err(Failure::of_write);
+                for number in &step.asked_by {
+                    results[*number] = result.clone();
+                }
+            }
+        }
+        results
+    }
+
+    fn is_transient(&self, error: &Error) -> bool {
+        self.server.is_transient(error)
+    }
+
+    fn may_repeat(op: &Op) -> bool {
+        op.may_repeat
+    }
+
+    fn is_write(op: &Op) -> bool {
+        !matches!(op.what, What::Look)
+    }
+
+    fn weight(op: &Op) -> usize {
+        // A condition names the key twice more.
+        let text = op.as_put().map_or(0, |put| put.text.len());
+        3 * op.key.len() + text + 64
+    }
+
+    fn gave_up(&self) {
+        self.server.give_up();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &'static str) -> Op {
+        Op::put(&Bytes::from_static(key.as_bytes()), Put::new(&entry()))
+    }
+
+    fn entry() -> Entry {
+        Entry::from_stored("1", Expiry::Never)
+    }
+
+    fn plan(ops: &[&Op], most: usize) -> Vec<Vec<Vec<usize>>> {
+        let rounds = rounds(ops, most).into_iter();
+        rounds
+            .map(|round| round.into_iter().map(|step| step.asked_by).collect())
+            .collect()
+    }
+
+    #[test]
+    fn no_transaction_has_a_key_twice_and_each_key_keeps_its_order() {
+        let (a, b, c) = (put("a"), put("b"), put("c"));
+        let key = Bytes::from_static(b"a");
+        let (look, del) = (Op::look(&key), Op::del(&key));
+        let insert = Op::put_if(&key, 0, Put::new(&entry()));
+        // The last of plain writes is enough.
+        assert_eq!(plan(&[&a, &b, &a, &del], 9), [vec![vec![0, 2, 3], vec![1]]]);
+        let kept = rounds(&[&a, &del], 9);
+        assert!(matches!(kept[0][0].op.what, What::Del));
+        // A condition or a look has a round of its own.
+        assert_eq!(
+            plan(&[&a, &insert, &b, &look, &a], 9),
+            [
+                vec![vec![0]],
+                vec![vec![1], vec![2]],
+                vec![vec![3]],
+                vec![vec![4]]
+            ]
+        );
+        assert_eq!(
+            plan(&[&a, &b, &c, &a], 2),
+            [vec![vec![0], vec![1]], vec![vec![2], vec![3]]]
+        );
+    }
+}
