@@ -318,7 +318,8 @@ pub mod redis {}
 /// UTF-8. Several programs may start at once, and share the table.
 ///
 /// A key has at most 2,692 bytes, which fit into the index whatever they are, and no NUL. (Longer ones
-/// that others wrote are read, listed and deleted.) A value has at most a gigabyte.
+/// that others wrote are read, listed and deleted.) A value has at most a
+/// gigabyte; a hundred megabytes take seconds, so give such a store a longer `timeout`.
 ///
 /// **Durability** is that of the server's `synchronous_commit`: by default, what a write returned for
 /// survives power loss.
