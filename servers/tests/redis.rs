@@ -87,3 +87,16 @@ fn sentinels_make_the_replica_the_primary() {
     assert_eq!(sentinels.primary(), Some(replica.address()));
     assert_eq!(replica.command(&["SET", "a", "1"]), "OK");
 }
+
+#[test]
+fn valkey_is_the_same_from_outside() {
+    let Some(valkey) = Redis::valkey() else {
+        return;
+    };
+    assert_eq!(valkey.command(&["SET", "a", "1"]), "OK");
+    valkey.kill();
+    valkey.start_again();
+    assert_eq!(valkey.command(&["GET", "a"]), "1");
+    let info = valkey.command(&["INFO", "server"]);
+    assert!(info.contains("valkey_version:"), "{info}");
+}

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         ("bench", [separator, extra @ ..]) if separator == "--" => bench(extra),
         ("bench", extra) => bench(extra),
         ("etcd-proto", []) => etcd_proto(),
-        ("services", []) => services::command(),
+        ("services", []) => services::serve(),
         ("help" | "--help" | "-h", _) => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

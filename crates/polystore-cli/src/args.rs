@@ -20,13 +20,13 @@ Exit codes:
   3    the store or a file failed, or what is stored is broken
   130  stopped by Ctrl-C; the stores are whole";
 
-/// Reads and writes key-value stores: files, folders and SQLite.
+/// Reads and writes key-value stores: files, folders, SQLite, LevelDB, Redis, PostgreSQL, etcd.
 #[derive(Parser, Debug)]
 #[command(name = "polystore", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[arg(
         long,
-        help = "The store: sqlite:app.db, file:cache.json, file:folder/ …",
+        help = "The store: sqlite:app.db, file:cache.json, file:folder/, redis://localhost …",
         global = true,
         value_name = "URL",
         env = "POLYSTORE_STORE",

@@ -37,8 +37,11 @@ pub(crate) fn to_take(url: &str) -> Result<Store, Failure> {
 /// Whether two URLs are one store, as far as they tell.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     let options = |url: &str| url.split_once('?').map(|(_, options)| options.to_owned());
+    // The options of a LevelDB folder say nothing of what is in it.
+    let is_level = is_of(one, "level") && is_of(other, "level");
     one == other
-        || options(one) == options(other) && path(other).is_some_and(|path| is_at(one, &path))
+        || (is_level || options(one) == options(other))
+            && path(other).is_some_and(|path| is_at(one, &path))
 }
 
 /// Whether the store is in this file or folder.
@@ -48,15 +51,30 @@ pub(crate) fn is_at(url: &str, file: &Path) -> bool {
 }
 
 fn is_missing(url: &str) -> bool {
-    path(url).is_some_and(|path| matches!(path.try_exists(), Ok(false)))
+    let begins_at = |path: PathBuf| {
+        // Any folder is one for a file in each key, but LevelDB's has a beginning.
+        if is_of(url, "level") {
+            path.join("CURRENT")
+        } else {
+            path
+        }
+    };
+    path(url).is_some_and(|path| matches!(begins_at(path).try_exists(), Ok(false)))
+}
+
+fn is_of(url: &str, kind: &str) -> bool {
+    url.split_once(':')
+        .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case(kind))
 }
 
 /// The file or folder of a store that is one.
 fn path(url: &str) -> Option<PathBuf> {
-    let (scheme, rest) = url.split_once(':')?;
+    let (_, rest) = url.split_once(':')?;
     let (location, _) = rest.split_once('?').unwrap_or((rest, ""));
-    let is_sqlite = scheme.eq_ignore_ascii_case("sqlite");
-    if !is_sqlite && !scheme.eq_ignore_ascii_case("file") || is_sqlite && location == ":memory:" {
+    let is_on_disk = ["file", "sqlite", "level"]
+        .iter()
+        .any(|kind| is_of(url, kind));
+    if !is_on_disk || is_of(url, "sqlite") && location == ":memory:" {
         return None;
     }
     let written = match location.strip_prefix("//") {
@@ -83,6 +101,8 @@ mod tests {
             ("SQLITE:///abs/app.db", Some("/abs/app.db")),
             ("file:dir/", Some("dir/")),
             ("file://localhost/a.json", Some("/a.json")),
+            ("level:some/dir?sync=normal", Some("some/dir")),
+            ("LEVEL:///abs/a%20b", Some("/abs/a b")),
             ("sqlite::memory:", None),
             ("memory:", None),
             ("redis://user:secret@host/", None),

@@ -77,7 +77,8 @@ fn what_is_exported_imports_the_same(store: &'static str) {
     for (from, to) in [
         (store, "file:one/"),
         ("file:one/", "file:two.json"),
-        ("file:two.json", "sqlite:three.db?table=kv"),
+        ("file:two.json", "level:level"),
+        ("level:level", "sqlite:three.db?table=kv"),
     ] {
         for _ in 0..2 {
             let report = shell.run(&["copy", from, to, "--json"]).ok();
@@ -168,7 +169,14 @@ fn what_is_not_there_is_not_copied_as_empty() {
         .run(&["copy", "sqlite:none.db", "file:other/"])
         .fails(3);
     shell.run(&["copy", "file:a/", "file:a/"]).fails(2);
+    shell.run(&["copy", "level:none", "file:other/"]).fails(3);
+    assert_eq!(shell.run(&["keys", "--store", "level:none"]).ok(), "");
     assert!(shell.names().is_empty(), "{:?}", shell.names());
+    // A folder that is not LevelDB's is none of its stores either.
+    std::fs::create_dir(shell.path("plain")).expect("a folder");
+    shell.run(&["copy", "level:plain", "file:other/"]).fails(3);
+    assert_eq!(shell.run(&["keys", "--store", "level:plain"]).ok(), "");
+    assert_eq!(shell.names(), ["plain"]);
 }
 
 #[test]
@@ -183,6 +191,11 @@ fn nothing_is_copied_onto_itself() {
         .run(&["copy", "sqlite:app.db", "sqlite:app.db?table=other"])
         .ok();
     assert_eq!(shell.run(&["get", "a"]).ok(), "1\n");
+    shell.run(&["copy", "sqlite:app.db", "level:db"]).ok();
+    shell
+        .run(&["copy", "level:db", "level:./db/?sync=normal"])
+        .fails(2);
+    assert_eq!(shell.run(&["get", "a", "--store", "level:db"]).ok(), "1\n");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use polystore_kv::{Capabilities, Entry, Expiry, Result, Scan, Store, Timestamp};
 use serde_json::Value;
 
 use crate::runtime::{self, Instant};
-use crate::verdict::{Stop, Verdict};
+use crate::verdict::{Stop, Verdict, holds, same};
 
 /// How long something that has to happen soon may take.
 const SOON: Duration = Duration::from_secs(20);
@@ -68,6 +68,30 @@ impl Subject {
     /// How much later than asked an entry of a store with a clock of its own may go.
     pub(crate) fn granularity(&self) -> Duration {
         self.can.native_expiry.unwrap_or_default()
+    }
+
+    /// How much an instant of expiry that is read may differ from the one that was given, or
+    /// read before: a store with a clock of its own is told and tells what is left.
+    pub(crate) fn clocks_differ_by(&self) -> Duration {
+        match self.can.native_expiry {
+            Some(_) => Duration::from_secs(2),
+            None => Duration::ZERO,
+        }
+    }
+
+    /// Fails unless both are the same entry, as far as clocks allow.
+    pub(crate) fn same_entry(&self, found: &Entry, expected: &Entry) -> Verdict {
+        same(found.json(), expected.json())?;
+        match (found.expiry(), expected.expiry()) {
+            (Expiry::At(found), Expiry::At(expected)) => {
+                let off = found.as_millis().abs_diff(expected.as_millis());
+                holds(
+                    u128::from(off) <= self.clocks_differ_by().as_millis(),
+                    format_args!("it expires at {found:?} and not at {expected:?}"),
+                )
+            }
+            (found, expected) => same(found, expected),
+        }
     }
 
     /// How many entries of up to `wanted` the store has room for.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::address::Address;
 use crate::backend::Backend;
-use crate::backends::{etcd, file, folder, memory, postgres, redis, sqlite};
+use crate::backends::{etcd, file, folder, level, memory, postgres, redis, sqlite};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lazy::{BoxError, Lazy, LazyStore};
 use crate::store::Store;
@@ -24,6 +24,10 @@ use crate::store::Store;
 /// | `file:cache.json`, `file:///abs/cache.json` | one JSON file |
 /// | `file:dir/`, `file:///abs/dir/` | a folder with a file for each key |
 /// | `sqlite:app.db`, `sqlite:///abs/app.db`, `sqlite::memory:` | a table in SQLite |
+/// | `level:dir`, `level:///abs/dir` | a LevelDB folder |
+/// | `redis://host/0`, `rediss://`, `redis+unix:///socket`, `redis-cluster://a,b`, `redis-sentinel://a,b/0?master=` | Redis or Valkey |
+/// | `postgres://user@host/database`, `postgresql://` | a table in PostgreSQL |
+/// | `etcd://a,b,c` | an etcd cluster |
 ///
 /// Paths in URLs are percent-decoded: `%20` is a space, `%3F` a question mark. The
 /// options after `?` are in the [documentation of the stores](crate::stores).
@@ -217,6 +221,7 @@ fn open(url: &str) -> Result<Store> {
     match address.scheme() {
         "memory" => memory::STORE.open(address),
         "sqlite" => sqlite::STORE.open(address),
+        "level" => level::STORE.open(address),
         "redis" | "rediss" | "redis+unix" | "redis-cluster" | "rediss-cluster"
         | "redis-sentinel" | "rediss-sentinel" => redis::STORE.open(address),
         "postgres" | "postgresql" => postgres::STORE.open(address),
@@ -231,7 +236,8 @@ fn open(url: &str) -> Result<Store> {
         scheme => Err(Error::new(
             ErrorKind::InvalidOption,
             format!(
-                "there is no store {scheme:?}: there are memory:, file:, sqlite:, redis:, postgres: and etcd:"
+                "there is no store {scheme:?}: there are memory:, file:, sqlite:, level:, redis:, \
+                 postgres: and etcd:"
             ),
         )),
     }

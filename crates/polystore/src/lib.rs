@@ -3,7 +3,7 @@
 //! ```
 //! use polystore_kv::kv;
 //! # futures_executor::block_on(async {
-//! let store = kv("memory:")?;                          // or file:, sqlite:, a client, your own
+//! let store = kv("memory:")?;                          // or sqlite:, redis://, a client, your own
 //! store.set("user:1", &("Ada", 36)).expires("1h").await?;
 //! let user: Option<(String, u8)> = store.get("user:1").await?;
 //! assert_eq!(user, Some(("Ada".to_owned(), 36)));
@@ -25,7 +25,9 @@
 //!   expired leaves the store by itself.
 //! - **Durability**: when a write to disk has returned, killing the process loses nothing,
 //!   and no reader ever sees half a value.
-//! - **Concurrency**: tasks and threads may share a store, and processes one on disk.
+//! - **Concurrency**: tasks and threads may share a store, and processes one on disk or
+//!   on a server. Operations that wait share a request, and none is delayed for it.
+//! - **Outages**: a lost connection is replaced, and an operation waits at most its timeout.
 //! - **Errors** name backend, operation and key, fall into [three categories](Error),
 //!   and show neither values nor passwords. A failure is never `None` or an empty list.
 //!
@@ -35,15 +37,24 @@
 //! | [JSON file](stores::file) | `file:cache.json` | `file` (default) |
 //! | [folder](stores::folder) | `file:dir/` | `folder` (default) |
 //! | [SQLite](stores::sqlite) | `sqlite:app.db` | `sqlite` |
+//! | [LevelDB](stores::level) | `level:dir` | `level` |
+//! | [Redis, Valkey](stores::redis) | `redis://host/0`, `redis-cluster://a,b` | `redis` |
+//! | [PostgreSQL](stores::postgres) | `postgres://user@host/database` | `postgres` |
+//! | [etcd](stores::etcd) | `etcd://a,b,c` | `etcd` |
 //!
 //! The npm package `polystore` keeps the same bytes in each of them: a program in Rust and
 //! one in JavaScript can share a store.
 //!
 //! # Features
 //!
-//! `memory`, `file` and `folder` are on by default and need no async runtime. `sqlite` brings
-//! SQLite itself. `rusqlite-0_43` lets [`kv()`] take a `rusqlite::Connection`, `url-2` a
-//! `url::Url`. `full` is everything.
+//! `memory`, `file` and `folder` are on by default and need no async runtime; nor do `sqlite`, which
+//! brings SQLite itself, and `level`, a LevelDB in Rust. `redis`, `postgres` and `etcd` need tokio, and
+//! bring TLS by rustls with ring. `full` is everything.
+//!
+//! A feature that carries a version lets [`kv()`] take what another crate makes: `rusqlite-0_43`
+//! a `rusqlite::Connection`; `redis-1` a `redis::Client` and its connections;
+//! `tokio-postgres-0_7` a `tokio_postgres::Config` or `Client`; `deadpool-postgres-0_14` a
+//! `deadpool_postgres::Pool`; `tonic-0_14` a `tonic::transport::Channel` to etcd; `url-2` a `url::Url`.
 //!
 //! # What it is not
 //!
@@ -75,6 +86,7 @@ mod json;
 mod kv;
 mod lazy;
 mod opener;
+mod pages;
 mod random;
 #[cfg(all(feature = "_remote", not(target_family = "wasm")))]
 mod remote;
@@ -99,6 +111,8 @@ pub use write::Write;
 /// The guides' examples are tests.
 #[cfg(doctest)]
 mod guides {
+    #[doc = include_str!("../../../docs/choosing-a-store.md")]
+    mod choosing_a_store {}
     #[doc = include_str!("../../../docs/creating-a-store.md")]
     mod creating_a_store {}
     #[doc = include_str!("../../../docs/expiry.md")]

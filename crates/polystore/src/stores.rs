@@ -126,6 +126,53 @@ pub mod folder {}
 /// number) are an error of `get`, and left out of listings, with a warning in the log.
 pub mod sqlite {}
 
+/// `level:dir`, `level:///abs/dir` — a LevelDB folder.
+///
+/// | option | meaning |
+/// |---|---|
+/// | `timeout=10s` | how long opening waits for another program that has the folder open |
+/// | `sync=full` (default) | a write has waited for the disk when it returns: it survives power loss |
+/// | `sync=normal` | it survives the death of the process; after power loss the last writes may be missing, the database is whole |
+///
+/// The folder is that of the npm package, which keeps it with `level` or `classic-level`: LevelDB's
+/// own format with Snappy, keys in UTF-8 and values of
+/// `{"expires": milliseconds since 1970 or null, "value": …}`. Both sides read and write the same folder,
+/// in turns: LevelDB lets in one program at a time, and this store takes the same lock on the file
+/// `LOCK`. One that is open elsewhere is an error after the `timeout`
+/// ([`Timeout`](crate::ErrorKind::Timeout), retryable). The folder stays open until the store is closed
+/// or its last handle is gone. Stores of the same folder in one process share it, each with
+/// its own `sync`, and however it is written, symbolic links too.
+///
+/// Any key is kept, also the empty one. A key and its value together may have 256 MiB, and are then
+/// in memory several times over. With values of usual size the whole store takes some 20 MB of memory
+/// however much is in it, and at most 256 of its files are open.
+///
+/// **Writes** that wait are gathered into one batch by a thread, which waits for the disk once for
+/// all of them. `set_many` and `del_many` are done as a whole up to 4 MB; `clear` goes through the
+/// prefix in batches that other operations get between, so it is not. Every 4 MB or so the
+/// log is made a table and tables are compacted: all operations wait for that, some tens of
+/// milliseconds and, in a store of gigabytes written in no order, up to seconds.
+///
+/// **Reads** are done by that same thread: those that wait together, and before the writes that
+/// wait. Listings read a page at a time, 2,000 entries or a megabyte, and a listing of a
+/// prefix begins there. What was deleted costs the reads that pass over it until it is compacted.
+///
+/// **Damage** is an error ([`Corrupt`](crate::ErrorKind::Corrupt)) that names the file, and never a
+/// missing entry: every block that is read is checked, and nothing is removed on the
+/// strength of what could not be read. A damaged table that is due to be compacted, or a log that is
+/// damaged before its end, keeps the folder from being opened at all. What a crash leaves at the end of a
+/// log is cut off. If the folder is removed or replaced while it is open, writes and listings are errors.
+///
+/// What is in the folder and is no entry (a value that something else wrote, a key that is not UTF-8)
+/// is [`Corrupt`](crate::ErrorKind::Corrupt) in `get`, left out of listings with a warning, and left alone by `clear`.
+///
+/// **Expired** entries: LevelDB has no index of expiries. A store that has written something walks
+/// through the folder, a page at a time, when something that it knows of has expired: it rests
+/// 20 times as long as a page took, so that this takes a twentieth of the thread's time at most. What has
+/// expired is gone from the folder within seconds if that is small, and in a store of a million entries
+/// within a minute or so.
+pub mod level {}
+
 /// `etcd://user:password@a:2379,b:2379` — keys in an etcd cluster (v3: etcd 3.4 and later).
 ///
 /// | option | meaning |
@@ -176,3 +223,133 @@ pub mod sqlite {}
 /// **A `tonic::transport::Channel`** (feature `tonic-0_14`) is a store, without a user and with a timeout of 10 seconds. It works
 /// while the runtime runs on which the channel was made.
 pub mod etcd {}
+
+/// `redis://host:6379/0` — strings in Redis or Valkey (6 or later), a cluster of them, or what Sentinels watch over.
+///
+/// | URL | server |
+/// |---|---|
+/// | `redis://user:password@host:6379/3` | one server; the number is the database. `redis://:password@host` is the default user |
+/// | `rediss://…` | the same with TLS |
+/// | `redis+unix:///path/to/socket?db=3`, `redis+unix://user:password@/path/…` | one server on this machine |
+/// | `redis-cluster://user:password@a:6379,b,c`, `rediss-cluster://…` | a cluster: some of its servers, of which one has to answer |
+/// | `redis-sentinel://user:password@s1:26379,s2/0?master=NAME`, `rediss-sentinel://…` | the master that these Sentinels name; user, password and database are the master's |
+///
+/// | option | meaning |
+/// |---|---|
+/// | `timeout=10s` | how long an operation waits, connecting and trying again included |
+/// | `db=0` | the database, with `redis+unix:` |
+/// | `tls_ca=ca.pem` | whom to trust instead of the system's roots, with TLS |
+/// | `tls_cert=client.pem`, `tls_key=client.key` | the client's certificate and its key, with TLS |
+/// | `master=NAME` | the name that the Sentinels have for the master |
+/// | `sentinel_user=`, `sentinel_password=` | how to log in to the Sentinels |
+///
+/// To try it: `docker run -p 6379:6379 valkey/valkey`, or Debian's `redis-server`; then
+/// `redis://localhost`.
+///
+/// A key's string is the value's JSON, as the npm package has it. A string that is no JSON, and
+/// another Redis type, is [`Corrupt`](crate::ErrorKind::Corrupt) in `get`, and left out
+/// of listings, with a warning for what is no JSON. `keys()` looks at no values: it shows
+/// strings that are no JSON too, and `clear()` removes them. Other types are left alone by
+/// both; `set` and `del` of the very key replace and remove them. A value may have 512 MB.
+///
+/// **Durability** is the server's: a write returns when the server has it. What survives the death of
+/// the server, and power loss, is what its `appendonly`, `appendfsync` and `save` say; with Redis' own
+/// defaults the writes of some minutes can be lost. A write does not wait for replicas (`WAIT`):
+/// a failover can lose the last ones. Reads go to masters.
+///
+/// **Expiry** is kept by the server, by its clock, to the millisecond: it is told the time that is left, and
+/// nothing goes early. An instant that is read comes from the time that is left too: it is off by how long
+/// the answer took. `prune()` has nothing to do.
+///
+/// **Requests**: all operations share a connection (one to each server of a cluster), and those that
+/// wait go together. `get_many`, `set_many` and `del_many` go in requests of 500 keys or a
+/// megabyte; they are not atomic. Listings go through the server by `SCAN`: one of
+/// a prefix costs what the database holds, and is in no order. They keep some 20 bytes for each
+/// key that was shown, so that none is twice. `clear()` removes in batches (`UNLINK`), never by
+/// `FLUSHDB`.
+///
+/// **Lost connections** are replaced. What only says what is to be (`set`, `del`, `touch`) and what only reads is
+/// tried again until its time is over, also while the server loads, or a replica becomes the
+/// master; an `insert` that was sent is not. A listing begins again where it has to, at that server.
+/// While the slots of a cluster are on their way from one server to another, a listing can miss keys of
+/// those slots.
+///
+/// **Users** need the commands `GET MGET SET UNLINK EXISTS TYPE PTTL PEXPIRE PERSIST SCAN MULTI EXEC`, and
+/// `CLUSTER SLOTS` in a cluster. Only [`evict`](crate::backend::Backend::evict) needs `EVAL`.
+///
+/// **A client** of the crate `redis` (feature `redis-1`) is a store too, with its database, user, TLS and
+/// the timeout of 10 seconds: a `redis::Client` is connected on the first use and again when the
+/// connection is lost; a `ClusterClient` likewise (its own retries and time limits hold as well: with
+/// `retries(0)` no insert is sent twice); a `ConnectionManager` comes back by itself, within
+/// its own time limits; a `MultiplexedConnection` that is lost stays lost.
+pub mod redis {}
+
+/// `postgres://user:password@host:5432/database`, `postgresql://…` — a table in a PostgreSQL
+/// database (12 or later).
+///
+/// | option | meaning |
+/// |---|---|
+/// | `table=kv` | the table: letters, digits and `_`, with its schema as in `app.kv`; upper and lower case differ |
+/// | `timeout=10s` | how long an operation waits, connecting and trying again included |
+/// | `pooler=transaction` | for a pooler that gives a session for a transaction only (`PgBouncer` with `pool_mode = transaction`): nothing is prepared or left in a session, and a connection gets one statement at a time. Slower; not needed for `pool_mode = session` |
+/// | `sslmode=` | `disable`: no TLS · `prefer` (default): TLS if the server has it, nothing is checked · `require`: TLS, and checked as by `verify-ca` if `sslrootcert` is given · `verify-ca`: the certificate is issued by a trusted authority · `verify-full`: and to the host of the URL |
+/// | `sslrootcert=ca.pem` | whom to trust instead of the system's roots; without `sslmode` it means `verify-full` |
+/// | `sslcert=me.pem`, `sslkey=me.key` | the client's certificate and key |
+/// | `application_name=` | what the server shows of this program |
+/// | `target_session_attrs=any` | `read-write` or `read-only`: which of several servers will do |
+/// | `load_balance_hosts=disable` | `random`: several servers are tried in no order |
+/// | `channel_binding=prefer` | `disable`, `require` |
+/// | `options=-c name=value` | settings of the server for the connections |
+/// | `host=`, `port=`, `user=`, `password=`, `dbname=` | for what the URL leaves out: `postgres:///db?host=/run/postgresql` |
+///
+/// As in libpq, a URL may name several hosts, which are tried one after another
+/// (`postgres://a,b:5433/db`), and a host that begins with `/` (percent-encoded in the URL) is the
+/// folder of a Unix socket, where there is no TLS. Without a user it is that of the
+/// operating system, without a database that of the user's name. Neither `PGPASSWORD` and its like nor `~/.pgpass` are read.
+/// `sslmode=prefer` and `require` keep nobody from posing as the server: over a
+/// network that is not yours, use `verify-full`.
+///
+/// The table is that of the npm package: `id text primary key, value text not null, expires_at
+/// timestamptz`, with the value's JSON as it is, and an index on `expires_at`. It is made when it is absent,
+/// with keys in the order of bytes (`collate "C"`, which the npm package does not mind). One
+/// that is there is used as it is, without a right to make one: `id` and `value` are `text` or `varchar`,
+/// `id` is unique, and the expiry is `expires_at timestamptz` or `"expiresAt" timestamp` in UTC; else
+/// every operation is a data error that says what is missing. The database's encoding has to be
+/// UTF-8. Several programs may start at once, and share the table.
+///
+/// A key has at most 2,692 bytes, which fit into the index whatever they are, and no NUL. (Longer ones
+/// that others wrote are read, listed and deleted.) A value has at most a gigabyte.
+///
+/// **Durability** is that of the server's `synchronous_commit`: by default, what a write returned for
+/// survives power loss.
+///
+/// **Operations that wait share statements**, and none is delayed for that: reads on one connection, writes
+/// on another, listings, clears and prunes on a third, each made when it is first needed. A
+/// write that the table's own rules refuse fails alone. `set_many` and `del_many` are done as a whole or not at all up
+/// to 10,000 entries and 16 MiB, and in parts of that beyond. `clear` goes through the prefix in batches, and never drops or truncates.
+/// A lost connection is replaced; what can be repeated is, until the timeout, after failures that pass
+/// (`insert` never, once it was sent). The server gives up at the timeout too (`statement_timeout`): a write whose program has gone
+/// does not wait for a lock for ever.
+///
+/// **Prefixes** are ranges of an index in the order of bytes: the primary key of a table made here,
+/// any index on `id` with `collate "C"` or `"POSIX"`, one with `text_pattern_ops`, or in a database whose own collation
+/// is C the primary key that npm makes. A table without one gets the index
+/// `idx_kv_id_bytes` on its first use if it is under 64 MB and this user may; else a warning in the log says what to make, and until
+/// then each page of a listing reads the whole table. Listings read 1,000 entries at a time, or
+/// about a megabyte of values, in the order of bytes; each page is as of its own moment.
+///
+/// **Expiry** is judged by the server's clock. What lies between the two clocks is measured, again every
+/// ten seconds of use and when this machine's clock was set: an instant reads back as the millisecond that was
+/// written, and other programs see it right within the time that a message takes. Expired entries are removed, up to 500 at a time and beside other
+/// programs that do the same, by a store that has written something: within a second or so,
+/// or within minutes where the table has no index on the expiry.
+///
+/// **Given clients** stand for the table `kv` and a timeout of 10 seconds. A `tokio_postgres::Config` (feature
+/// `tokio-postgres-0_7`) makes connections as a URL does; where its `sslmode` is `require`, the server's certificate is checked as
+/// by `verify-full`. A `tokio_postgres::Client` is the one connection for everything, and when it is lost
+/// every operation fails: the store cannot make another. Of a `deadpool_postgres::Pool` (feature `deadpool-postgres-0_14`) a
+/// connection is taken for each statement. Neither gets a `statement_timeout`.
+///
+/// A server to try it on: `docker run -e POSTGRES_PASSWORD=secret -p 5432:5432 postgres`, then
+/// `postgres://postgres:secret@localhost/postgres`.
+pub mod postgres {}

@@ -142,6 +142,8 @@ fn a_store_works_on_one_runtime_after_another_and_on_none() {
         format!("file:{}/file.json", folder.path().display()),
         #[cfg(feature = "sqlite")]
         format!("sqlite:{}/store.db", folder.path().display()),
+        #[cfg(feature = "level")]
+        format!("level:{}/level", folder.path().display()),
     ];
     for url in urls {
         let store = kv(&url).unwrap();

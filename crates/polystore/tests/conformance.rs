@@ -36,6 +36,10 @@ const IN_A_FOLDER: &[(&str, &str, &str)] = &[
     ("sqlite", "sqlite:", "a.db"),
     #[cfg(feature = "sqlite")]
     ("sqlite sync=normal", "sqlite:", "a.db?sync=normal"),
+    #[cfg(feature = "level")]
+    ("level", "level:", "a"),
+    #[cfg(feature = "level")]
+    ("level sync=normal", "level:", "a?sync=normal"),
 ];
 
 fn main() -> ExitCode {
@@ -52,15 +56,73 @@ fn main() -> ExitCode {
             async move { kv(format!("{scheme}{}/{rest}", folder?.display())) }
         });
     }
-    #[cfg(all(feature = "etcd", unix))]
-    if let Some(url) = polystore_servers::Etcd::shared() {
-        // A server has one space of keys: what is about all of it is tried in `etcd.rs`.
-        suite = suite.store("etcd", move || {
-            let url = url.clone();
+    #[cfg(feature = "redis")]
+    let suite = with_redis(suite);
+    #[cfg(feature = "postgres")]
+    let suite = with_postgres(suite);
+    #[cfg(feature = "etcd")]
+    let suite = with_etcd(suite);
+    suite.run()
+}
+
+/// One server for all of them, and for each store a database of its own; a cluster has only
+/// one, in which each property has a prefix.
+#[cfg(feature = "redis")]
+fn with_redis(mut suite: Suite) -> Suite {
+    use polystore_servers::{Redis, RedisCluster};
+
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    if let Some(server) = Redis::with(&["databases 4000"]) {
+        suite = suite.disposable_store("redis", move || {
+            let url = server.database_url(NEXT.fetch_add(1, Ordering::Relaxed));
             async move { kv(url) }
         });
     }
-    suite.run()
+    if let Some(cluster) = RedisCluster::start() {
+        suite = suite.store("redis cluster", move || {
+            let url = cluster.url();
+            async move { kv(url) }
+        });
+    }
+    suite
+}
+
+/// A server of its own: each store has a table of its own there, behind a pooler too.
+#[cfg(feature = "postgres")]
+fn with_postgres(mut suite: Suite) -> Suite {
+    use polystore_servers::{PgBouncer, Postgres};
+    use std::sync::Arc;
+
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let Some(server) = Postgres::start().map(Arc::new) else {
+        return suite;
+    };
+    let own_table = |url: String| {
+        let table = NEXT.fetch_add(1, Ordering::Relaxed);
+        async move { kv(format!("{url}&table=t{table}")) }
+    };
+    if let Some(pooler) = PgBouncer::start(&server, "transaction") {
+        let behind = Arc::clone(&server);
+        suite = suite.disposable_store("postgres pooler=transaction", move || {
+            let _server = &behind;
+            own_table(pooler.url_with("pooler=transaction"))
+        });
+    }
+    suite.disposable_store("postgres", move || {
+        own_table(server.url_with("sslmode=disable"))
+    })
+}
+
+/// A server has one space of keys, in which each property has a prefix.
+#[cfg(feature = "etcd")]
+fn with_etcd(suite: Suite) -> Suite {
+    let Some(url) = polystore_servers::Etcd::shared() else {
+        return suite;
+    };
+    suite.store("etcd", move || {
+        let url = url.clone();
+        async move { kv(url) }
+    })
 }
 
 fn new_folder(scratch: &Path) -> Result<PathBuf> {

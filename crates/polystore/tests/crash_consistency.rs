@@ -234,6 +234,21 @@ fn sqlite_without_syncing_survives_kills() {
     );
 }
 
+#[cfg(feature = "level")]
+#[test]
+fn level_survives_kills() {
+    survives_kills(|folder| format!("level:{}/store", folder.display()), |_| {});
+}
+
+#[cfg(feature = "level")]
+#[test]
+fn level_without_syncing_survives_kills() {
+    survives_kills(
+        |folder| format!("level:{}/store?sync=normal", folder.display()),
+        |_| {},
+    );
+}
+
 fn nothing_is_lost_among_four_processes(open: impl Fn(&Path) -> String) {
     let folder = TempDir::new().unwrap();
     let url = open(folder.path());

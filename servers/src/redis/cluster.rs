@@ -37,16 +37,16 @@ impl RedisCluster {
         let first = self.nodes[0].port.to_string();
         for (number, node) in self.nodes.iter().enumerate() {
             let epoch = (number + 1).to_string();
-            let _ = node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]);
+            node.command(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]);
             if number < MASTERS {
                 let slots = number * SLOTS / MASTERS..(number + 1) * SLOTS / MASTERS;
                 let slots: Vec<String> = slots.map(|slot| slot.to_string()).collect();
                 let slots = slots.iter().map(String::as_str);
                 let words: Vec<&str> = ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots).collect();
-                let _ = node.command(&words);
+                node.command(&words);
             }
             if number > 0 {
-                let _ = node.command(&["CLUSTER", "MEET", "127.0.0.1", &first]);
+                node.command(&["CLUSTER", "MEET", "127.0.0.1", &first]);
             }
         }
         for number in MASTERS..2 * MASTERS {

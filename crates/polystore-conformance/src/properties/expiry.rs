@@ -58,12 +58,7 @@ async fn expires_in(
         )));
     };
     let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-    // The clock of a store that has its own may be off.
-    let off = if t.can.native_expiry.is_some() {
-        2000
-    } else {
-        0
-    };
+    let off = millis(t.clocks_differ_by());
     let earliest = before.as_millis() + millis(duration) - off;
     let latest = Timestamp::now().as_millis() + millis(duration + t.granularity()) + 2 + off;
     holds(
@@ -354,7 +349,8 @@ async fn the_instant_of_expiry_is_exact(t: Subject) -> Verdict {
                 _ => -1,
             };
             // What a store cannot keep it rounds up.
-            let most = i64::try_from(t.granularity().as_millis()).unwrap_or(i64::MAX);
+            let most = t.granularity() + t.clocks_differ_by();
+            let most = i64::try_from(most.as_millis()).unwrap_or(i64::MAX);
             let exact = holds(
                 late == 0 || (0..most).contains(&late),
                 format_args!("it became {found:?}"),

@@ -6,6 +6,8 @@ pub(crate) mod etcd;
 pub(crate) mod file;
 #[cfg(all(feature = "folder", not(target_family = "wasm")))]
 pub(crate) mod folder;
+#[cfg(all(feature = "level", not(target_family = "wasm")))]
+pub(crate) mod level;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
 #[cfg(all(feature = "postgres", not(target_family = "wasm")))]
@@ -26,6 +28,10 @@ pub(crate) mod file {
 #[cfg(not(all(feature = "folder", not(target_family = "wasm"))))]
 pub(crate) mod folder {
     pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("folder");
+}
+#[cfg(not(all(feature = "level", not(target_family = "wasm"))))]
+pub(crate) mod level {
+    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("level");
 }
 #[cfg(not(feature = "memory"))]
 pub(crate) mod memory {

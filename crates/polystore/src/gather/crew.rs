@@ -74,6 +74,12 @@ impl<W: Work> Crew<W> {
         }))
     }
 
+    /// What it works with, for tests that look at it.
+    #[cfg(test)]
+    pub(crate) fn work<T>(&self, look: impl FnOnce(&W) -> T) -> T {
+        look(&self.0.work)
+    }
+
     /// Hands over a job. If no thread can be had for it, the job is dropped, which
     /// its answer's receiver sees.
     pub(crate) fn send(&self, job: W::Job) {

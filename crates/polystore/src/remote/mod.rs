@@ -11,4 +11,4 @@ pub(crate) use link::Link;
 pub(crate) const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 pub(crate) use retry::{Backoff, persist, runtime, timed_out};
-pub(crate) use tls::{Pem, TlsFiles, choose_provider};
+pub(crate) use tls::{Pem, TlsFiles, choose_provider, provider};

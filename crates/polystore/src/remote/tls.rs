@@ -51,6 +51,11 @@ impl TlsFiles {
         *self != Self::default()
     }
 
+    /// Whether trusted roots are named.
+    pub(crate) fn has_roots(&self) -> bool {
+        self.roots.is_some()
+    }
+
     pub(crate) fn read(&self) -> Result<Pem> {
         let identity = match &self.identity {
             Some((certificate, key)) => Some((read(certificate)?, read(key)?)),

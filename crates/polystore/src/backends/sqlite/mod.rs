@@ -26,10 +26,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, stream};
 
 use self::connection::{Config, Database};
-use self::reader::{Page, Range};
+use self::reader::{Range, Text};
 use self::table::TableName;
 use self::write::{MOST_BYTES, Op};
 use self::writer::{Job, Now, Pending, Writer};
@@ -41,6 +40,7 @@ use crate::error::Result;
 use crate::gather::{AnyJob, Blocking, Crew};
 use crate::lazy::Lazy;
 use crate::opener::Opener;
+use crate::pages::{self, Page};
 use crate::random;
 use crate::store::Store;
 
@@ -156,48 +156,9 @@ impl Handle {
         }
     }
 
-    async fn page(&self, range: Range, values: bool, limit: usize) -> Result<Page> {
+    async fn page(&self, range: Range, values: bool, limit: usize) -> Result<Page<Text>> {
         self.read(move |db, sql| reader::page(db, sql, &range, values, limit))
             .await
-    }
-}
-
-/// A listing under way.
-struct Listing {
-    handle: Arc<Handle>,
-    range: Range,
-    values: bool,
-    left: usize,
-    skipped: u64,
-    done: bool,
-}
-
-impl Listing {
-    async fn next(mut self) -> Option<(Vec<Result<(String, Entry)>>, Self)> {
-        if self.done || self.left == 0 {
-            if self.skipped > 0 {
-                let rows = self.skipped;
-                tracing::warn!(rows, "a listing skipped rows that are not entries");
-            }
-            return None;
-        }
-        let limit = self.left.min(reader::PAGE);
-        let page = self.handle.page(self.range.clone(), self.values, limit);
-        match page.await {
-            Ok(page) => {
-                self.left -= page.entries.len();
-                self.skipped += page.skipped;
-                match page.next {
-                    Some(next) => self.range.start = next,
-                    None => self.done = true,
-                }
-                Some((page.entries.into_iter().map(Ok).collect(), self))
-            }
-            Err(error) => {
-                self.done = true;
-                Some((vec![Err(error)], self))
-            }
-        }
     }
 }
 
@@ -265,17 +226,15 @@ impl Backend for Sqlite {
     }
 
     fn scan(&self, scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
-        let listing = Listing {
-            handle: Arc::clone(&self.0),
-            range: Range::of_scan(&scan),
-            values: scan.values,
-            left: scan.limit.unwrap_or(usize::MAX),
-            skipped: 0,
-            done: false,
-        };
-        stream::unfold(listing, Listing::next)
-            .flat_map(stream::iter)
-            .boxed()
+        let handle = Arc::clone(&self.0);
+        let start = Range::of_scan(&scan);
+        pages::list(start, scan.limit, reader::PAGE, move |range, limit| {
+            let handle = Arc::clone(&handle);
+            async move {
+                let page = handle.page(range.clone(), scan.values, limit).await?;
+                Ok(page.map_next(|start| Range { start, ..range }))
+            }
+        })
     }
 
     async fn set(&self, key: &str, entry: Entry) -> Result<()> {

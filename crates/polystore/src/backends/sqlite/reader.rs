@@ -8,6 +8,7 @@ use super::table::{Sql, successor};
 use crate::backend::Scan;
 use crate::entry::{Entry, Expiry, Timestamp};
 use crate::error::{Error, ErrorKind};
+use crate::pages::Page;
 
 /// How many rows a listing reads at a time: about a millisecond's worth.
 pub(super) const PAGE: usize = 2_000;
@@ -127,15 +128,6 @@ pub(super) fn most(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
-/// A part of a listing.
-pub(super) struct Page {
-    pub(super) entries: Vec<(String, Entry)>,
-    /// Where the next one begins, if there may be more.
-    pub(super) next: Option<Text>,
-    /// How many rows are not entries.
-    pub(super) skipped: u64,
-}
-
 /// The first `limit` live rows in `range`, or fewer if they are large.
 pub(super) fn page(
     db: &Connection,
@@ -143,13 +135,9 @@ pub(super) fn page(
     range: &Range,
     values: bool,
     limit: usize,
-) -> Attempt<Page> {
+) -> Attempt<Page<Text>> {
     let sql = if values { &sql.page } else { &sql.page_of_keys };
-    let mut page = Page {
-        entries: Vec::new(),
-        next: None,
-        skipped: 0,
-    };
+    let mut page = Page::default();
     let (mut rows_read, mut bytes) = (0, 0);
     let now = Timestamp::now().as_millis();
     let mut list = db.prepare_cached(sql)?;

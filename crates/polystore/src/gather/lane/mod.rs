@@ -11,10 +11,12 @@ mod tests;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_channel::oneshot;
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -37,6 +39,11 @@ pub(crate) trait Trip: Send + Sync + 'static {
     /// How many operations are sent together at most.
     const BATCH: usize;
 
+    /// Whether an operation that comes when nothing is under way is sent by its caller, which
+    /// spares it the way to a carrier and back. If the caller is dropped meanwhile, what comes
+    /// next is sent at once: it must not overtake what was sent.
+    const BY_CALLER: bool = false;
+
     /// How much they weigh together at most, if more than one.
     const BYTES: usize = 4 << 20;
 
@@ -44,7 +51,7 @@ pub(crate) trait Trip: Send + Sync + 'static {
     /// if that is needed. What has failed on the way to the server is
     /// [not applied](Error::is_maybe_applied), what may have got there is.
     ///
-    /// Dropped when the time of all of them is over.
+    /// Dropped when the time of all of them is over, or when its one caller is.
     fn send(&self, ops: &[&Self::Op]) -> impl Future<Output = Vec<Result<Self::Reply>>> + Send;
 
     /// Whether an operation that failed like this may succeed if it is sent again by itself.
@@ -123,13 +130,21 @@ impl<T: Trip> Lane<T> {
     pub(crate) async fn ask(&self, op: T::Op) -> Result<T::Reply> {
         let is_write = T::is_write(&op);
         let deadline = Instant::now() + self.0.timeout;
+        let runtime = runtime()?;
         let (answer, receiver) = oneshot::channel();
-        let ticket = self.0.push(Waiting {
+        let mut waiting = Waiting {
             op,
             deadline,
             answer,
-            runtime: Some(runtime()?),
-        });
+            runtime: None,
+        };
+        if T::BY_CALLER
+            && let Some(seat) = self.0.seat_if_idle(&runtime)
+        {
+            return seat.carry_own(waiting, receiver).await;
+        }
+        waiting.runtime = Some(runtime);
+        let ticket = self.0.push(waiting);
         let error = match timeout_at(deadline + GRACE, receiver).await {
             Ok(Ok(result)) => return result,
             Ok(Err(_)) => Error::new(
@@ -185,6 +200,20 @@ impl<T: Trip> Shared<T> {
     fn queue(&self) -> MutexGuard<'_, Queue<T>> {
         // Nothing panics while it is held.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a caller that carries its own operation.
+    fn seat_if_idle(self: &Arc<Self>, runtime: &Handle) -> Option<Seat<T>> {
+        let mut queue = self.queue();
+        if !queue.is_idle() {
+            return None;
+        }
+        queue.carriers += 1;
+        Some(Seat {
+            shared: Arc::clone(self),
+            home: runtime.id(),
+            looked: true,
+        })
     }
 
     /// Puts it into the queue, and gives its number.
@@ -272,6 +301,36 @@ impl<T: Trip> Seat<T> {
             };
             batch.carry().await;
         }
+    }
+}
+
+impl<T: Trip> Seat<T> {
+    /// Sends what the caller itself waits for. Who comes meanwhile gets a carrier when this is over.
+    async fn carry_own(
+        self,
+        waiting: Waiting<T>,
+        receiver: oneshot::Receiver<Result<T::Reply>>,
+    ) -> Result<T::Reply> {
+        let mut batch = Batch {
+            shared: Arc::clone(&self.shared),
+            waiting: vec![waiting],
+            was_sent: false,
+        };
+        // If this future is dropped, it goes first: nobody waits for the batch then.
+        let mut receiver = receiver;
+        let carried = AssertUnwindSafe(batch.carry()).catch_unwind().await;
+        let answer = receiver.try_recv();
+        if let (Ok(()), Ok(Some(result))) = (carried, answer) {
+            return result;
+        }
+        let error = Error::new(ErrorKind::Unreachable, "the driver panicked");
+        let is_write = batch.waiting.iter().any(|waiting| T::is_write(&waiting.op));
+        batch.waiting.clear();
+        Err(if is_write {
+            error.with_maybe_applied()
+        } else {
+            error
+        })
     }
 }
 

@@ -246,3 +246,100 @@ fn finish_waits_for_what_is_under_way() {
         assert_eq!(answer.unwrap(), 1);
     });
 }
+
+/// The same, where a lone operation is sent by its caller.
+struct ByCaller(Server);
+
+impl Trip for ByCaller {
+    type Op = Op;
+    type Reply = u32;
+    const UNDER_WAY: usize = 1;
+    const BATCH: usize = 100;
+    const BY_CALLER: bool = true;
+
+    async fn send(&self, ops: &[&Op]) -> Vec<Result<u32>> {
+        self.0.send(ops).await
+    }
+
+    fn is_transient(&self, error: &Error) -> bool {
+        self.0.is_transient(error)
+    }
+
+    fn may_repeat(op: &Op) -> bool {
+        Server::may_repeat(op)
+    }
+
+    fn is_write(op: &Op) -> bool {
+        Server::is_write(op)
+    }
+
+    fn gave_up(&self) {
+        self.0.gave_up();
+    }
+}
+
+fn lane_by_caller(server: Server) -> (Arc<ByCaller>, Lane<ByCaller>) {
+    let server = Arc::new(ByCaller(server));
+    let lane = Lane::new(Arc::clone(&server), SOON);
+    (server, lane)
+}
+
+#[test]
+fn what_comes_while_a_caller_sends_its_own_goes_together_after_it() {
+    let (server, lane) = lane_by_caller(Server::gated());
+    runtime().block_on(async {
+        let asked = join_all((0..50).map(|n| lane.ask(Op::Insert(n))));
+        let (answers, ()) = join(asked, async { server.0.let_pass(2) }).await;
+        for (answer, n) in answers.into_iter().zip(0..) {
+            assert_eq!(answer.unwrap(), n);
+        }
+        assert_eq!(server.0.requests(), [1, 49]);
+        let requests = server.0.requests.lock().unwrap().concat();
+        assert_eq!(requests, (0..50).map(Op::Insert).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_caller_that_is_dropped_while_it_sends_holds_nobody_up() {
+    let (server, lane) = lane_by_caller(Server::gated());
+    runtime().block_on(async {
+        let mut dropped = Box::pin(lane.ask(Op::Add(1)));
+        assert!(dropped.as_mut().now_or_never().is_none());
+        let mut behind = Box::pin(lane.ask(Op::Add(2)));
+        assert!(behind.as_mut().now_or_never().is_none());
+        drop(dropped);
+        server.0.let_pass(1);
+        assert_eq!(behind.await.unwrap(), 2);
+        assert_eq!(
+            *server.0.requests.lock().unwrap(),
+            [[Op::Add(1)], [Op::Add(2)]]
+        );
+        lane.finish().await;
+    });
+}
+
+#[test]
+fn a_caller_hears_of_cuts_silence_and_panics_as_a_carrier_does() {
+    let (server, lane) = lane_by_caller(Server::default());
+    runtime().block_on(async {
+        let error = lane.ask(Op::Panic).await.unwrap_err();
+        assert!(error.is_connection() && error.is_maybe_applied());
+        server.0.fails.store(2, Ordering::SeqCst);
+        assert_eq!(lane.ask(Op::Add(1)).await.unwrap(), 1);
+        server.0.fails.store(1, Ordering::SeqCst);
+        assert!(
+            lane.ask(Op::Insert(1))
+                .await
+                .unwrap_err()
+                .is_maybe_applied()
+        );
+        lane.finish().await;
+    });
+    let (server, lane) = lane_by_caller(Server::gated());
+    runtime().block_on(async {
+        let error = lane.ask(Op::Insert(1)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.is_maybe_applied());
+        assert_eq!(server.0.gave_up.load(Ordering::SeqCst), 1);
+    });
+}

@@ -1,0 +1,238 @@
+//! Listings, and what removes many entries: in batches, on a connection of their own.
+
+use std::sync::Arc;
+
+use tokio_postgres::Row;
+
+use super::failure::Failure;
+use super::reads::entry;
+use super::server::{Role, Server};
+use super::session::Params;
+use super::sql::{Ranged, Sql, Statement};
+use crate::backend::Scan;
+use crate::entry::Entry;
+use crate::error::Result;
+
+/// How many rows a listing reads at a time.
+const PAGE: i64 = 1_000;
+
+/// How many rows, if their values are not wanted.
+const PAGE_OF_KEYS: i64 = 5_000;
+
+/// How many bytes of values it reads at a time, a last large one aside.
+const PAGE_BYTES: i64 = 1 << 20;
+
+/// How many rows are removed at a time, so that they are not locked for long.
+const BATCH: i64 = 2_000;
+
+/// Keys from one (inclusive) to another (exclusive), in the order of their bytes.
+#[derive(Clone)]
+struct Range {
+    start: String,
+    end: Option<String>,
+}
+
+impl Range {
+    /// A NUL is in no key, and cannot be sent: what begins with one is nowhere.
+    fn of_prefix(prefix: &str) -> Option<Self> {
+        (!prefix.contains('\0')).then(|| Self {
+            start: prefix.to_owned(),
+            end: successor(prefix),
+        })
+    }
+
+    fn of_scan(scan: &Scan) -> Option<Self> {
+        let mut range = Self::of_prefix(&scan.prefix)?;
+        if let Some(after) = scan
+            .after
+            .as_deref()
+            .filter(|after| *after >= &scan.prefix[..])
+        {
+            // What comes after a text with a NUL comes after what stands before that.
+            range.start = match after.split_once('\0') {
+                Some((before, _)) => following(before),
+                None => following(after),
+            };
+        }
+        Some(range)
+    }
+
+    fn statements<'a>(&self, sql: &'a Sql) -> &'a Ranged {
+        sql.ranged(self.end.is_some())
+    }
+}
+
+/// The first text after it without a NUL.
+fn following(text: &str) -> String {
+    format!("{text}\u{1}")
+}
+
+/// Where the keys that begin with `prefix` end: the first text after all of them, or
+/// `None` if there is none.
+fn successor(prefix: &str) -> Option<String> {
+    let mut end = prefix.to_owned();
+    while let Some(last) = end.pop() {
+        // In the order of their bytes characters stand as they are numbered.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            end.push(next);
+            return Some(end);
+        }
+    }
+    None
+}
+
+/// A listing under way.
+pub(super) struct Listing {
+    server: Arc<Server>,
+    range: Option<Range>,
+    values: bool,
+    expiries: bool,
+    left: usize,
+    skipped: u64,
+}
+
+impl Listing {
+    pub(super) fn new(server: Arc<Server>, scan: &Scan) -> Self {
+        Self {
+            server,
+            range: Range::of_scan(scan),
+            values: scan.values,
+            expiries: scan.expiries,
+            left: scan.limit.unwrap_or(usize::MAX),
+            skipped: 0,
+        }
+    }
+
+    pub(super) async fn next(mut self) -> Option<(Vec<Result<(String, Entry)>>, Self)> {
+        let Some(range) = self.range.take().filter(|_| self.left > 0) else {
+            if self.skipped > 0 {
+                let rows = self.skipped;
+                tracing::warn!(rows, "a listing skipped rows that are not entries");
+            }
+            return None;
+        };
+        let most = if self.values { PAGE } else { PAGE_OF_KEYS };
+        let most = i64::try_from(self.left).unwrap_or(i64::MAX).min(most);
+        let server = &self.server;
+        let page = server
+            .persist(Role::Group, || self.page(&range, most))
+            .await;
+        let rows = match page {
+            Ok(rows) => rows,
+            Err(error) => return Some((vec![Err(error)], self)),
+        };
+        let (entries, next) = self.read(&rows, range, most);
+        self.left -= entries.len();
+        self.range = next;
+        Some((entries, self))
+    }
+
+    async fn page(&self, range: &Range, most: i64) -> Result<Vec<Row>> {
+        let server = &self.server;
+        let table = server.table(Role::Group).await?;
+        if self.expiries {
+            server.compare_clocks(Role::Group).await?;
+        }
+        let statements = range.statements(&table.sql);
+        let Range { start, end } = range;
+        if self.values {
+            let with: Params<'_> = &[start, end, &most, &PAGE_BYTES];
+            server.read(Role::Group, &statements.page, with).await
+        } else {
+            let with: Params<'_> = &[start, end, &most];
+            server
+                .read(Role::Group, &statements.page_of_keys, with)
+                .await
+        }
+    }
+
+    /// What the rows hold, and what comes after them.
+    fn read(
+        &mut self,
+        rows: &[Row],
+        range: Range,
+        most: i64,
+    ) -> (Vec<Result<(String, Entry)>>, Option<Range>) {
+        let mut entries = Vec::with_capacity(rows.len());
+        let (mut last, mut bytes) = (None, 0);
+        for row in rows {
+            let id: &str = match row.try_get(0) {
+                Ok(id) => id,
+                Err(error) => return (vec![Err(Failure::before(error).into())], None),
+            };
+            last = Some(id);
+            let value = self.values.then_some(1);
+            let expires = if self.values { 2 } else { 1 };
+            match entry(&self.server, row, value, self.expiries.then_some(expires)) {
+                Ok(entry) => {
+                    bytes += entry.json().len();
+                    entries.push(Ok((id.to_owned(), entry)));
+                }
+                Err(error) => {
+                    tracing::debug!(key = id, %error, "skipped a row that is not an entry");
+                    self.skipped += 1;
+                }
+            }
+        }
+        let is_cut = self.values && i64::try_from(bytes).unwrap_or(i64::MAX) >= PAGE_BYTES;
+        let is_full = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= most;
+        let next = last.filter(|_| is_full || is_cut).map(|last| Range {
+            start: following(last),
+            end: range.end,
+        });
+        (entries, next)
+    }
+}
+
+/// Removes all that begins with `prefix`.
+pub(super) async fn clear(server: &Arc<Server>, prefix: &str) -> Result<u64> {
+    remove(server, prefix, |statements| &statements.clear).await
+}
+
+/// Removes what has expired of it.
+pub(super) async fn prune(server: &Arc<Server>, prefix: &str) -> Result<u64> {
+    remove(server, prefix, |statements| &statements.prune).await
+}
+
+async fn remove(
+    server: &Arc<Server>,
+    prefix: &str,
+    which: impl Fn(&Ranged) -> &Statement,
+) -> Result<u64> {
+    let Some(mut range) = Range::of_prefix(prefix) else {
+        return Ok(0);
+    };
+    let mut all = 0;
+    loop {
+        let batch = async || {
+            let table = server.table(Role::Group).await?;
+            let statement = which(range.statements(&table.sql));
+            let with: Params<'_> = &[&range.start, &range.end, &BATCH];
+            server.write(Role::Group, statement, with).await
+        };
+        let rows = server.persist(Role::Group, batch).await;
+        let rows = rows.map_err(|error| {
+            if all > 0 {
+                error.with_maybe_applied()
+            } else {
+                error
+            }
+        })?;
+        let Some(row) = rows.first() else {
+            return Ok(all);
+        };
+        let read = || {
+            Ok::<(i64, Option<&str>, i64), tokio_postgres::Error>((
+                row.try_get(0)?,
+                row.try_get(1)?,
+                row.try_get(2)?,
+            ))
+        };
+        let (found, last, gone) = read().map_err(Failure::before)?;
+        all += u64::try_from(gone).unwrap_or(0);
+        match last.filter(|_| found >= BATCH) {
+            Some(last) => range.start = following(last),
+            None => return Ok(all),
+        }
+    }
+}
