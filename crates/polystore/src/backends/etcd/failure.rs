@@ -301,3 +301,137 @@ pub(super) fn of_connecting(error: tonic::transport::Error) -> Failure {
         ..failure
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_etcd_says_becomes_the_kind_that_callers_act_on() {
+        use ErrorKind::{Denied, Full, InvalidValue, Throttled, Timeout, Unreachable};
+        for (code, message, kind, retryable, unclear) in [
+            (
+                Code::Unavailable,
+                "etcdserver: no leader",
+                Unreachable,
+                true,
+                false,
+            ),
+            (
+                Code::Unavailable,
+                "etcdserver: leader changed",
+                Unreachable,
+                true,
+                true,
+            ),
+            (
+                Code::Unavailable,
+                "etcdserver: request timed out",
+                Timeout,
+                true,
+                true,
+            ),
+            (
+                Code::Unavailable,
+                "etcdserver: request timed out, possibly due to previous leader failure",
+                Timeout,
+                true,
+                true,
+            ),
+            (
+                Code::Unavailable,
+                "etcdserver: server stopped",
+                Unreachable,
+                true,
+                true,
+            ),
+            (
+                Code::Unknown,
+                "raft proposal dropped",
+                Unreachable,
+                true,
+                false,
+            ),
+            (
+                Code::ResourceExhausted,
+                "etcdserver: too many requests",
+                Throttled,
+                true,
+                false,
+            ),
+            (
+                Code::ResourceExhausted,
+                "etcdserver: mvcc: database space exceeded",
+                Full,
+                false,
+                true,
+            ),
+            (
+                Code::InvalidArgument,
+                "etcdserver: request is too large",
+                InvalidValue,
+                false,
+                false,
+            ),
+            (
+                Code::InvalidArgument,
+                "etcdserver: too many operations in txn request",
+                Unreachable,
+                true,
+                false,
+            ),
+            (
+                Code::NotFound,
+                "etcdserver: requested lease not found",
+                Unreachable,
+                true,
+                false,
+            ),
+            (
+                Code::PermissionDenied,
+                "etcdserver: permission denied",
+                Denied,
+                false,
+                false,
+            ),
+            (
+                Code::InvalidArgument,
+                "etcdserver: authentication failed, invalid user ID or password",
+                Denied,
+                false,
+                false,
+            ),
+            (
+                Code::Unauthenticated,
+                "etcdserver: invalid auth token",
+                Unreachable,
+                true,
+                false,
+            ),
+            (Code::Unknown, "transport error", Unreachable, true, true),
+            (
+                Code::Unknown,
+                "Service was not ready: closed",
+                Unreachable,
+                true,
+                false,
+            ),
+            (
+                Code::Unimplemented,
+                "unknown service",
+                Unreachable,
+                false,
+                false,
+            ),
+        ] {
+            let failure = Failure::from(Status::new(code, message));
+            let error = &failure.error;
+            assert_eq!(
+                (error.kind(), error.is_retryable(), failure.is_unclear),
+                (kind, retryable, unclear),
+                "{message}"
+            );
+            assert_eq!(failure.of_write().is_maybe_applied(), unclear, "{message}");
+        }
+    }
+}
