@@ -62,15 +62,20 @@ pub(super) fn get(key: &str) -> Cmd {
 }
 
 pub(super) fn mget<'a>(keys: impl Iterator<Item = &'a str>) -> Cmd {
-    let mut command = cmd("MGET");
-    for key in keys {
-        command.arg(key);
-    }
-    command
+    about_all("MGET", keys)
+}
+
+/// How many of them are there.
+pub(super) fn exists<'a>(keys: impl Iterator<Item = &'a str>) -> Cmd {
+    about_all("EXISTS", keys)
 }
 
 pub(super) fn unlink<'a>(keys: impl Iterator<Item = &'a str>) -> Cmd {
-    let mut command = cmd("UNLINK");
+    about_all("UNLINK", keys)
+}
+
+fn about_all<'a>(name: &str, keys: impl Iterator<Item = &'a str>) -> Cmd {
+    let mut command = cmd(name);
     for key in keys {
         command.arg(key);
     }

@@ -76,7 +76,7 @@ impl Redis {
     fn new(source: Source, timeout: Duration) -> Self {
         let server = Arc::new(Server::new(source, timeout));
         let is_cluster = server.is_cluster();
-        let reader = Arc::new(Reader(Arc::clone(&server)));
+        let reader = Arc::new(Reader::new(Arc::clone(&server)));
         let writer = Arc::new(Writer {
             server: Arc::clone(&server),
             is_cluster,
