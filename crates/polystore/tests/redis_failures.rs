@@ -173,6 +173,23 @@ async fn an_insert_that_was_sent_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn an_insert_after_the_server_has_closed_a_connection_that_rested_is_sent_on_a_new_one() {
+    let Some(redis) = Redis::with(&["timeout 1"]) else {
+        return;
+    };
+    let store = kv(redis.url()).unwrap();
+    for round in 0..3 {
+        assert!(store.insert(&round.to_string(), &1).await.unwrap());
+        let deadline = Instant::now() + SOON;
+        // Whoever asks is connected too.
+        while redis.command(&["CLIENT", "LIST"]).lines().count() > 1 {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_black_hole_is_a_timeout_and_not_a_hang() {
     let Some(redis) = Redis::start() else { return };
     let proxy = Proxy::to(redis.address());

@@ -1,8 +1,8 @@
 //! The connection to the server or the cluster, made when it is needed and replaced when lost.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use redis::{Cmd, Value};
 use tokio::time::timeout;
@@ -13,10 +13,15 @@ use super::wire::{Answer, Ask, Lost, Node, Wire};
 use crate::error::{Error, ErrorKind, Result};
 use crate::remote::{Link, persist, runtime, timed_out};
 
+/// How long a connection may rest before it is asked whether it is still there.
+const RESTS: Duration = Duration::from_secs(1);
+
 pub(super) struct Server {
     source: Arc<Source>,
     link: Link<Wire>,
     timeout: Duration,
+    /// When something last came back.
+    heard: Mutex<Instant>,
 }
 
 impl Server {
@@ -25,6 +30,7 @@ impl Server {
             source: Arc::new(source),
             link: Link::default(),
             timeout,
+            heard: Mutex::new(Instant::now()),
         }
     }
 
@@ -43,6 +49,23 @@ impl Server {
         self.link.get(connect).await
     }
 
+    /// Makes sure of a connection that has rested: the server, or what stands before it, may
+    /// have closed it meanwhile, and what must not be sent twice would be the one to find out.
+    pub(super) async fn wake(&self) {
+        if self.is_cluster() || self.heard().elapsed() < RESTS {
+            return;
+        }
+        if let Some(wire) = self.link.now() {
+            // A lost connection is let go by this, and replaced by what comes next.
+            let _ = self.ask_node(&wire, None, &redis::cmd("PING")).await;
+        }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Instant> {
+        // Nothing panics while it is held.
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sends all of it once, and gives what came back for each. Of `writes`, what may have been done
     /// without an answer is said to be so.
     pub(super) async fn ask(&self, asks: Vec<Ask<'_>>, writes: bool) -> Vec<Result<Value>> {
@@ -57,6 +80,7 @@ impl Server {
         };
         match wire.ask(asks).await {
             Ok(answers) => {
+                *self.heard() = Instant::now();
                 let answers = answers.into_iter().map(|answer| match answer {
                     Answer::Value(value) => Ok(value),
                     Answer::Refused(error) => Err(self.judge(&wire, error)),

@@ -140,6 +140,9 @@ impl Trip for Writer {
     const BY_CALLER: bool = true;
 
     async fn send(&self, ops: &[&Write]) -> Vec<Result<bool>> {
+        if !ops.iter().all(|op| Self::may_repeat(op)) {
+            self.server.wake().await;
+        }
         let mut asks = Vec::with_capacity(ops.len());
         for op in ops {
             self.asks(op, &mut asks);

@@ -1,0 +1,118 @@
+//! What is sent together, again and again if need be, until each was answered.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{Shared, Trip, Waiting};
+use crate::error::{Error, Result};
+use crate::remote::{Backoff, timed_out};
+
+/// What is sent together, until each was answered.
+pub(super) struct Batch<T: Trip> {
+    pub(super) shared: Arc<Shared<T>>,
+    pub(super) waiting: Vec<Waiting<T>>,
+    pub(super) was_sent: bool,
+}
+
+impl<T: Trip> Batch<T> {
+    pub(super) async fn carry(&mut self) {
+        let trip = Arc::clone(&self.shared.trip);
+        let mut backoff = Backoff::default();
+        while let Some(latest) = self.waiting.iter().map(|waiting| waiting.deadline).max() {
+            self.was_sent = true;
+            let ops: Vec<&T::Op> = self.waiting.iter().map(|waiting| &waiting.op).collect();
+            let Ok(results) = timeout_at(latest, trip.send(&ops)).await else {
+                trip.gave_up();
+                return self.answer_timed_out();
+            };
+            drop(ops);
+            self.was_sent = false;
+            let Some(until) = self.answer(results, &mut backoff) else {
+                return;
+            };
+            sleep_until(until).await;
+        }
+    }
+
+    /// Answers those that are done. What is left is to be sent again, at the time that it gives.
+    fn answer(&mut self, results: Vec<Result<T::Reply>>, backoff: &mut Backoff) -> Option<Instant> {
+        let trip = Arc::clone(&self.shared.trip);
+        debug_assert_eq!(results.len(), self.waiting.len());
+        let again = |op: &T::Op, error: &Error| {
+            trip.is_transient(error) && (T::may_repeat(op) || !error.is_maybe_applied())
+        };
+        // The usual case: nothing failed, or nothing that may be tried again.
+        let waiting = std::mem::take(&mut self.waiting);
+        let fails = |(waiting, result): (&Waiting<T>, &Result<T::Reply>)| {
+            result
+                .as_ref()
+                .is_err_and(|error| again(&waiting.op, error))
+        };
+        if !waiting.iter().zip(&results).any(fails) {
+            for (waiting, result) in waiting.into_iter().zip(results) {
+                let _ = waiting.answer.send(result);
+            }
+            return None;
+        }
+
+        let asked = results.iter().filter_map(|result| match result {
+            Err(error) => error.retry_after(),
+            Ok(_) => None,
+        });
+        let until = Instant::now() + backoff.next().max(asked.max().unwrap_or_default());
+        let mut succeeded: Vec<T::Op> = Vec::new();
+        // From the last to the first, so that it is known what has overtaken what.
+        for (waiting, result) in waiting.into_iter().zip(results).rev() {
+            match result {
+                Err(error)
+                    if again(&waiting.op, &error)
+                        && waiting.deadline > until
+                        && !waiting.answer.is_canceled()
+                        && !succeeded
+                            .iter()
+                            .any(|later| T::is_overtaken(&waiting.op, later)) =>
+                {
+                    self.waiting.push(waiting);
+                }
+                result => {
+                    if result.is_ok() && T::is_write(&waiting.op) {
+                        succeeded.push(waiting.op);
+                    }
+                    let _ = waiting.answer.send(result);
+                }
+            }
+        }
+        self.waiting.reverse();
+        (!self.waiting.is_empty()).then_some(until)
+    }
+
+    fn answer_timed_out(&mut self) {
+        let error = timed_out(self.shared.timeout);
+        for waiting in self.waiting.drain(..) {
+            let mut error = error.clone();
+            if T::is_write(&waiting.op) {
+                error = error.with_maybe_applied();
+            }
+            let _ = waiting.answer.send(Err(error));
+        }
+    }
+}
+
+impl<T: Trip> Drop for Batch<T> {
+    /// The runtime has ended, or sending panicked: what may be sent again waits for another
+    /// carrier, which the seat calls.
+    fn drop(&mut self) {
+        if self.waiting.is_empty() || std::thread::panicking() {
+            return;
+        }
+        let mut queue = self.shared.queue();
+        for waiting in self.waiting.drain(..).rev() {
+            if waiting.answer.is_canceled() || (self.was_sent && !T::may_repeat(&waiting.op)) {
+                continue;
+            }
+            queue.taken -= 1;
+            queue.waiting.push_front(waiting);
+        }
+    }
+}
