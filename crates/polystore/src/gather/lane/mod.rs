@@ -218,6 +218,8 @@ impl<T: Trip> Shared<T> {
             return None;
         }
         queue.carriers += 1;
+        queue.come += 1;
+        queue.taken += 1;
         Some(Seat {
             shared: Arc::clone(self),
             home: runtime.id(),
@@ -230,7 +232,7 @@ impl<T: Trip> Shared<T> {
         self: &Arc<Self>,
         seat: Seat<T>,
         waiting: Waiting<T>,
-        mut receiver: oneshot::Receiver<Result<T::Reply>>,
+        receiver: oneshot::Receiver<Result<T::Reply>>,
     ) -> Result<T::Reply> {
         let is_write = T::is_write(&waiting.op);
         let mut batch = Batch {
@@ -247,7 +249,9 @@ impl<T: Trip> Shared<T> {
         };
         let carrying = carrying.boxed().shared();
         self.queue().own = carrying.downgrade();
-        carrying.await;
+        // If the caller is dropped, this goes first: nobody waits for the batch then.
+        let mut receiver = receiver;
+        carrying.clone().await;
         if let Ok(Some(result)) = receiver.try_recv() {
             return result;
         }

@@ -314,6 +314,15 @@ fn a_caller_that_is_dropped_while_it_sends_holds_nobody_up() {
             *server.0.requests.lock().unwrap(),
             [[Op::Add(1)], [Op::Add(2)]]
         );
+
+        // With nobody behind it, it ends there and then.
+        let mut dropped = Box::pin(lane.ask(Op::Add(3)));
+        assert!(dropped.as_mut().now_or_never().is_none());
+        drop(dropped);
+        assert!(lane.0.queue().is_idle());
+        server.0.let_pass(1);
+        assert_eq!(lane.ask(Op::Add(4)).await.unwrap(), 4);
+        assert_eq!(server.0.requests(), [1, 1, 1, 1]);
         lane.finish().await;
     });
 }
