@@ -5,11 +5,12 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, mpsc};
 
 use polystore_kv::{Store, kv};
 use rusqlite::Connection;
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 
 use crate::subject::{Subject, User, Wrapper, from_json, to_json, unwrap, wrap};
 
@@ -185,4 +186,52 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     tokio::task::spawn_blocking(work)
         .await
         .expect("it does not panic")
+}
+
+/// rusty-leveldb as it is meant to be used: on a thread of its own, which gets one job at a time.
+/// It waits for no disk, whatever it is told.
+#[derive(Clone)]
+pub(crate) struct BareLevel(mpsc::Sender<Job>);
+
+enum Job {
+    Get(Vec<u8>, oneshot::Sender<Option<User>>),
+    Set(Vec<u8>, Vec<u8>, oneshot::Sender<()>),
+}
+
+impl BareLevel {
+    pub(crate) fn open(folder: PathBuf) -> Self {
+        let (sender, jobs) = mpsc::channel();
+        std::thread::spawn(move || {
+            let options = rusty_leveldb::Options::default();
+            let mut database = rusty_leveldb::DB::open(folder, options).expect("it opens");
+            for job in jobs {
+                match job {
+                    Job::Get(key, answer) => {
+                        let user = database.get(&key).map(|json| unwrap(&json));
+                        let _ = answer.send(user);
+                    }
+                    Job::Set(key, json, answer) => {
+                        database.put(&key, &json).expect("it writes");
+                        let _ = answer.send(());
+                    }
+                }
+            }
+        });
+        Self(sender)
+    }
+}
+
+impl Subject for BareLevel {
+    async fn get(&self, key: &str) -> Option<User> {
+        let (answer, receiver) = oneshot::channel();
+        let job = Job::Get(key.as_bytes().to_vec(), answer);
+        self.0.send(job).expect("the thread runs");
+        receiver.await.expect("the thread answers")
+    }
+    async fn set(&self, key: &str, user: &User) {
+        let (answer, receiver) = oneshot::channel();
+        let job = Job::Set(key.as_bytes().to_vec(), wrap(user), answer);
+        self.0.send(job).expect("the thread runs");
+        receiver.await.expect("the thread answers");
+    }
 }

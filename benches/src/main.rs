@@ -243,6 +243,7 @@ impl Bench<'_> {
         let mut listed = vec![
             local("memory", "memory", "memory:".to_owned()),
             local("sqlite", "sqlite", format!("sqlite:{folder}/{workload}.db")),
+            local("level", "level", format!("level:{folder}/{workload}.level")),
         ];
         if workload == "stream" {
             // Every listing of these reads all of it.

@@ -2,10 +2,27 @@
 
 use std::sync::Arc;
 
+use proto::kv_client::KvClient;
+use proto::{PutRequest, RangeRequest};
 use redis::aio::MultiplexedConnection;
 use tokio_postgres::{Client, NoTls, Statement};
+use tonic::transport::{Channel, Endpoint};
 
-use crate::subject::{Subject, User, from_json, to_json};
+use crate::subject::{Subject, User, from_json, to_json, unwrap, wrap};
+
+/// What etcd speaks, as the crate has it generated.
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "generated"
+)]
+#[rustfmt::skip]
+#[path = "../../crates/polystore/src/backends/etcd/proto/etcdserverpb.rs"]
+mod proto;
 
 /// redis-rs, one multiplexed connection.
 #[derive(Clone)]
@@ -139,5 +156,53 @@ impl Subject for BarePostgres {
             .iter()
             .map(|row| from_json(row.get::<_, &str>(1).as_bytes()));
         users.count()
+    }
+}
+
+/// tonic, one channel, on which all tasks' requests run side by side.
+#[derive(Clone)]
+pub(crate) struct BareEtcd {
+    endpoint: Endpoint,
+    client: Option<KvClient<Channel>>,
+}
+
+impl BareEtcd {
+    pub(crate) fn new(url: &str) -> Self {
+        let url = url.replace("etcd://", "http://");
+        Self {
+            endpoint: Endpoint::from_shared(url).expect("the URL is right"),
+            client: None,
+        }
+    }
+
+    fn client(&self) -> KvClient<Channel> {
+        self.client.clone().expect("it was made fresh")
+    }
+}
+
+impl Subject for BareEtcd {
+    async fn fresh(&self) -> Self {
+        let channel = self.endpoint.connect().await.expect("the server answers");
+        Self {
+            endpoint: self.endpoint.clone(),
+            client: Some(KvClient::new(channel)),
+        }
+    }
+    async fn get(&self, key: &str) -> Option<User> {
+        let range = RangeRequest {
+            key: key.as_bytes().to_vec().into(),
+            ..RangeRequest::default()
+        };
+        let reply = self.client().range(range).await;
+        let reply = reply.expect("the server answers").into_inner();
+        Some(unwrap(&reply.kvs.first()?.value))
+    }
+    async fn set(&self, key: &str, user: &User) {
+        let put = PutRequest {
+            key: key.as_bytes().to_vec().into(),
+            value: wrap(user).into(),
+            lease: 0,
+        };
+        self.client().put(put).await.expect("the server answers");
     }
 }

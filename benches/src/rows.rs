@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::Bench;
-use crate::local::{BareFile, BareFolder, BareMap, BareSqlite, ours};
+use crate::local::{BareFile, BareFolder, BareLevel, BareMap, BareSqlite, ours};
 use crate::measure::{self, MANY_TASKS, Operation, SPAN, TASKS};
 use crate::npm::Npm;
 use crate::opendal::OpenDal;
-use crate::remote::{BarePostgres, BareRedis};
+use crate::remote::{BareEtcd, BarePostgres, BareRedis};
 use crate::report::{Row, Runs};
 use crate::subject::Subject;
 
@@ -34,8 +34,10 @@ impl Bench<'_> {
         self.file(&mut rows);
         self.folder(&mut rows, true);
         self.folder(&mut rows, false);
+        self.level(&mut rows);
         self.redis(&mut rows);
         self.postgres(&mut rows);
+        self.etcd(&mut rows);
         rows
     }
 
@@ -149,6 +151,18 @@ impl Bench<'_> {
         self.contest(rows, &contest, &local(None, None, (!full).then_some(1.0)));
     }
 
+    fn level(&self, rows: &mut Vec<Row>) {
+        let folder = self.folder.display();
+        let contest = Contest {
+            what: "level normal",
+            ours: &ours(&format!("level:{folder}/ours.level?sync=normal")),
+            bare: &BareLevel::open(self.folder.join("bare.level")),
+            opendal: None,
+            npm: Npm::local("level"),
+        };
+        self.contest(rows, &contest, &local(Some(0.9), Some(3.0), Some(1.0)));
+    }
+
     fn redis(&self, rows: &mut Vec<Row>) {
         let Some(server) = &self.servers.redis else {
             return;
@@ -193,6 +207,27 @@ impl Bench<'_> {
             (Set, TASKS, Some(8.0), Some(3.0)),
             (Set, MANY_TASKS, Some(15.0), None),
             (GetMany, 1, Some(0.9), None),
+        ];
+        self.contest(rows, &contest, &workloads);
+    }
+
+    fn etcd(&self, rows: &mut Vec<Row>) {
+        let Some(server) = &self.servers.etcd else {
+            return;
+        };
+        let contest = Contest {
+            what: "etcd",
+            ours: &ours(&server.url()),
+            bare: &BareEtcd::new(&server.url()),
+            opendal: None,
+            npm: Npm::remote("etcd", server.url()),
+        };
+        let workloads = [
+            (Get, 1, Some(0.9), Some(1.0)),
+            (Get, TASKS, Some(2.0), Some(1.0)),
+            (Set, 1, Some(0.9), Some(1.0)),
+            (Set, TASKS, Some(2.0), Some(1.0)),
+            (GetMany, 1, None, None),
         ];
         self.contest(rows, &contest, &workloads);
     }

@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, stream};
 use tonic::codegen::Bytes;
 
 use super::failure::Cause;
@@ -14,6 +13,7 @@ use super::text_of;
 use crate::backend::Scan;
 use crate::entry::Entry;
 use crate::error::Result;
+use crate::pages::{self, Page};
 use crate::remote::persist;
 
 const FIRST_LIMIT: i64 = 128;
@@ -155,78 +155,45 @@ pub(super) fn entry_in(kv: &KeyValue) -> Option<(String, Entry)> {
     Some((key.to_owned(), text_of(kv).ok()?))
 }
 
-/// A listing under way.
-struct Listing {
-    pages: Pages,
-    values: bool,
-    left: Option<usize>,
-    skipped: u64,
-    is_over: bool,
-}
-
-impl Listing {
-    async fn next(mut self) -> Option<(Vec<Result<(String, Entry)>>, Self)> {
-        if self.is_over || self.left == Some(0) {
-            return self.end();
-        }
-        let page = match self.pages.next().await {
-            Ok(page) if page.is_empty() => return self.end(),
-            Ok(page) => page,
-            Err(error) => {
-                self.is_over = true;
-                return Some((vec![Err(error)], self));
-            }
-        };
-        let mut entries = Vec::with_capacity(page.len());
-        for kv in page {
-            let Some((key, entry)) = entry_in(&kv) else {
-                self.skipped += 1;
-                continue;
-            };
-            if let Some(left) = &mut self.left {
-                // A limit counts what is live.
-                if *left == 0 || entry.is_expired() {
-                    continue;
-                }
-                *left -= 1;
-            }
-            let entry = if self.values {
-                entry
-            } else {
-                Entry::without_value(entry.expiry())
-            };
-            entries.push(Ok((key, entry)));
-        }
-        Some((entries, self))
-    }
-
-    fn end<T>(self) -> Option<T> {
-        if self.skipped > 0 {
-            let keys = self.skipped;
-            tracing::warn!(keys, "a listing skipped keys that are not entries");
-        }
-        None
-    }
-}
-
 pub(super) fn scan(
     server: Arc<Server>,
     scan: &Scan,
 ) -> BoxStream<'static, Result<(String, Entry)>> {
     let pages = Pages::new(server, &scan.prefix, scan.after.as_deref());
-    let listing = Listing {
-        pages: match scan.limit {
-            Some(limit) => pages.at_most(limit),
-            None => pages,
-        },
-        values: scan.values,
-        left: scan.limit,
-        skipped: 0,
-        is_over: false,
+    let pages = match scan.limit {
+        Some(limit) => pages.at_most(limit),
+        None => pages,
     };
-    stream::unfold(listing, Listing::next)
-        .flat_map(stream::iter)
-        .boxed()
+    let (values, is_limited) = (scan.values, scan.limit.is_some());
+    pages::list(
+        pages,
+        scan.limit,
+        usize::MAX,
+        move |mut pages, left| async move {
+            let read = pages.next().await?;
+            let mut page = Page {
+                next: (!read.is_empty()).then_some(pages),
+                ..Page::default()
+            };
+            for kv in read {
+                let Some((key, entry)) = entry_in(&kv) else {
+                    page.skipped += 1;
+                    continue;
+                };
+                // A limit counts what is live.
+                if page.entries.len() == left || (is_limited && entry.is_expired()) {
+                    continue;
+                }
+                let entry = if values {
+                    entry
+                } else {
+                    Entry::without_value(entry.expiry())
+                };
+                page.entries.push((key, entry));
+            }
+            Ok(page)
+        },
+    )
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, stream};
 use tokio_postgres::Row;
 
 use super::failure::Failure;
@@ -12,12 +14,13 @@ use super::sql::{Ranged, Sql, Statement};
 use crate::backend::Scan;
 use crate::entry::Entry;
 use crate::error::Result;
+use crate::pages::{self, Page};
 
 /// How many rows a listing reads at a time.
-const PAGE: i64 = 1_000;
+const PAGE: usize = 1_000;
 
 /// How many rows, if their values are not wanted.
-const PAGE_OF_KEYS: i64 = 5_000;
+const PAGE_OF_KEYS: usize = 5_000;
 
 /// How many bytes of values it reads at a time, a last large one aside.
 const PAGE_BYTES: i64 = 1 << 20;
@@ -81,53 +84,41 @@ fn successor(prefix: &str) -> Option<String> {
     None
 }
 
-/// A listing under way.
-pub(super) struct Listing {
-    server: Arc<Server>,
-    range: Option<Range>,
-    values: bool,
-    expiries: bool,
-    left: usize,
-    skipped: u64,
+/// What `scan` asks for.
+pub(super) fn list(
+    server: &Arc<Server>,
+    scan: &Scan,
+) -> BoxStream<'static, Result<(String, Entry)>> {
+    let Some(start) = Range::of_scan(scan) else {
+        return stream::empty().boxed();
+    };
+    let pages = Pages {
+        server: Arc::clone(server),
+        values: scan.values,
+        expiries: scan.expiries,
+    };
+    let most = if scan.values { PAGE } else { PAGE_OF_KEYS };
+    pages::list(start, scan.limit, most, move |range, most| {
+        let pages = pages.clone();
+        async move {
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
+            let server = &pages.server;
+            let rows = server.persist(Role::Group, || pages.rows(&range, most));
+            pages.read(&rows.await?, range, most)
+        }
+    })
 }
 
-impl Listing {
-    pub(super) fn new(server: Arc<Server>, scan: &Scan) -> Self {
-        Self {
-            server,
-            range: Range::of_scan(scan),
-            values: scan.values,
-            expiries: scan.expiries,
-            left: scan.limit.unwrap_or(usize::MAX),
-            skipped: 0,
-        }
-    }
+/// How a listing reads.
+#[derive(Clone)]
+struct Pages {
+    server: Arc<Server>,
+    values: bool,
+    expiries: bool,
+}
 
-    pub(super) async fn next(mut self) -> Option<(Vec<Result<(String, Entry)>>, Self)> {
-        let Some(range) = self.range.take().filter(|_| self.left > 0) else {
-            if self.skipped > 0 {
-                let rows = self.skipped;
-                tracing::warn!(rows, "a listing skipped rows that are not entries");
-            }
-            return None;
-        };
-        let most = if self.values { PAGE } else { PAGE_OF_KEYS };
-        let most = i64::try_from(self.left).unwrap_or(i64::MAX).min(most);
-        let server = &self.server;
-        let page = server
-            .persist(Role::Group, || self.page(&range, most))
-            .await;
-        let rows = match page {
-            Ok(rows) => rows,
-            Err(error) => return Some((vec![Err(error)], self)),
-        };
-        let (entries, next) = self.read(&rows, range, most);
-        self.left -= entries.len();
-        self.range = next;
-        Some((entries, self))
-    }
-
-    async fn page(&self, range: &Range, most: i64) -> Result<Vec<Row>> {
+impl Pages {
+    async fn rows(&self, range: &Range, most: i64) -> Result<Vec<Row>> {
         let server = &self.server;
         let table = server.table(Role::Group).await?;
         if self.expiries {
@@ -147,40 +138,32 @@ impl Listing {
     }
 
     /// What the rows hold, and what comes after them.
-    fn read(
-        &mut self,
-        rows: &[Row],
-        range: Range,
-        most: i64,
-    ) -> (Vec<Result<(String, Entry)>>, Option<Range>) {
-        let mut entries = Vec::with_capacity(rows.len());
+    fn read(&self, rows: &[Row], range: Range, most: i64) -> Result<Page<Range>> {
+        let mut page = Page::default();
         let (mut last, mut bytes) = (None, 0);
         for row in rows {
-            let id: &str = match row.try_get(0) {
-                Ok(id) => id,
-                Err(error) => return (vec![Err(Failure::before(error).into())], None),
-            };
+            let id: &str = row.try_get(0).map_err(Failure::before)?;
             last = Some(id);
             let value = self.values.then_some(1);
             let expires = if self.values { 2 } else { 1 };
             match entry(&self.server, row, value, self.expiries.then_some(expires)) {
                 Ok(entry) => {
                     bytes += entry.json().len();
-                    entries.push(Ok((id.to_owned(), entry)));
+                    page.entries.push((id.to_owned(), entry));
                 }
                 Err(error) => {
-                    tracing::debug!(key = id, %error, "skipped a row that is not an entry");
-                    self.skipped += 1;
+                    tracing::debug!(%error, "skipped a row that is not an entry");
+                    page.skipped += 1;
                 }
             }
         }
         let is_cut = self.values && i64::try_from(bytes).unwrap_or(i64::MAX) >= PAGE_BYTES;
         let is_full = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= most;
-        let next = last.filter(|_| is_full || is_cut).map(|last| Range {
+        page.next = last.filter(|_| is_full || is_cut).map(|last| Range {
             start: following(last),
             end: range.end,
         });
-        (entries, next)
+        Ok(page)
     }
 }
 

@@ -28,10 +28,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, stream};
 
 use self::config::Settings;
-use self::group::Listing;
 use self::reads::{Read, Reads, Want};
 use self::server::{Role, Server, Source};
 use self::sweeper::Sweeper;
@@ -167,10 +165,7 @@ impl Backend for Postgres {
     }
 
     fn scan(&self, scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
-        let listing = Listing::new(Arc::clone(&self.server), &scan);
-        stream::unfold(listing, Listing::next)
-            .flat_map(stream::iter)
-            .boxed()
+        group::list(&self.server, &scan)
     }
 
     async fn set(&self, key: &str, entry: Entry) -> Result<()> {

@@ -150,9 +150,8 @@ pub(super) fn page(
                 page.entries.push((key, entry));
             }
             Err(failure) => {
-                let key = String::from_utf8_lossy(id);
                 let error = Error::from(failure);
-                tracing::debug!(?key, %error, "skipped a row that is not an entry");
+                tracing::debug!(%error, "skipped a row that is not an entry");
                 page.skipped += 1;
             }
         }
