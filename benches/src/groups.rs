@@ -59,6 +59,8 @@ fn median(mut times: Vec<f64>) -> f64 {
 pub(crate) fn prefix(url: &str) -> Prefix {
     let store = ours(url);
     block_on(async {
+        // A server may hold what was measured before.
+        store.clear().await.expect("the store works");
         fill(&store, "other:", MANY).await;
         let few = store.prefix("few:");
         let (mut keys_of_prefix, mut keys_of_all, mut clear_of_prefix) = (vec![], vec![], vec![]);
@@ -129,6 +131,7 @@ pub(crate) fn stream(url: &str, count: u32) -> Streamed {
 pub(crate) fn fill_for_stream(url: &str, count: u32) {
     let store = ours(url);
     block_on(async {
+        store.clear().await.expect("the store works");
         fill(&store, "", count).await;
         store.close().await.expect("the store works");
     });

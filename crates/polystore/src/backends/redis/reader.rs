@@ -1,5 +1,6 @@
 //! Reads of single keys: those that wait go in one request.
 
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,34 +33,51 @@ pub(super) struct Reader {
     misses: AtomicBool,
 }
 
-/// So many gets are worth an MGET.
+/// So many keys are worth an MGET.
 const SEVERAL: usize = 4;
 
+/// So many keys have one of their own, so that the server does not stop for long.
+const TOGETHER: usize = 1000;
+
 impl Read {
-    fn asks<'a>(&'a self, asks: &mut Vec<Ask<'a>>) {
+    /// The keys of which it wants no more than the value.
+    fn keys(&self) -> &[String] {
         match self {
-            Self::Get(key) => asks.push(Ask::one(key, command::get(key))),
-            Self::GetMany(keys) => {
-                asks.extend(keys.iter().map(|key| Ask::one(key, command::get(key))));
-            }
-            Self::Entry(key) => asks.push(Ask::atomic(
-                key,
-                vec![command::get(key), command::about("PTTL", key)],
-            )),
-            Self::Has(key) => asks.push(Ask::one(key, command::about("TYPE", key))),
+            Self::Get(key) => slice::from_ref(key),
+            Self::GetMany(keys) => keys,
+            Self::Entry(_) | Self::Has(_) => &[],
         }
     }
 
-    fn found(&self, mut values: impl Iterator<Item = Result<Value>>) -> Result<Found> {
-        let mut next = || values.next().unwrap_or_else(super::server::unexpected);
+    /// What else it asks.
+    fn ask(&self) -> Option<Ask<'_>> {
         match self {
-            Self::Get(_) => command::entry(next()?, Expiry::Unread).map(Found::Entry),
+            Self::Get(_) | Self::GetMany(_) => None,
+            Self::Entry(key) => Some(Ask::atomic(
+                key,
+                vec![command::get(key), command::about("PTTL", key)],
+            )),
+            Self::Has(key) => Some(Ask::one(key, command::about("TYPE", key))),
+        }
+    }
+
+    fn found(
+        &self,
+        of_keys: &mut impl Iterator<Item = Result<Value>>,
+        of_asks: &mut impl Iterator<Item = Result<Value>>,
+    ) -> Result<Found> {
+        let value = |values: &mut dyn Iterator<Item = Result<Value>>| {
+            values.next().unwrap_or_else(super::server::unexpected)
+        };
+        match self {
+            Self::Get(_) => command::entry(value(of_keys)?, Expiry::Unread).map(Found::Entry),
             Self::GetMany(keys) => {
                 let mut entries = Vec::with_capacity(keys.len());
                 let mut failed = None;
                 for key in keys {
                     // All of them are taken, whatever became of one.
-                    match next().and_then(|value| command::entry(value, Expiry::Unread)) {
+                    let found = value(of_keys);
+                    match found.and_then(|value| command::entry(value, Expiry::Unread)) {
                         Ok(entry) => entries.push(entry),
                         Err(error) => {
                             failed.get_or_insert_with(|| error.with_key(key));
@@ -71,8 +89,8 @@ impl Read {
                     None => Ok(Found::Entries(entries)),
                 }
             }
-            Self::Entry(_) => command::entry_and_expiry(next()?).map(Found::Entry),
-            Self::Has(_) => command::is_there(&next()?).map(Found::Has),
+            Self::Entry(_) => command::entry_and_expiry(value(of_asks)?).map(Found::Entry),
+            Self::Has(_) => command::is_there(&value(of_asks)?).map(Found::Has),
         }
     }
 }
@@ -85,45 +103,69 @@ impl Reader {
         }
     }
 
+    /// What is under the keys, and what became of `asks`, in one request.
+    ///
     /// By MGET, which costs the server much less than as many GETs, but gives nothing too for what is of
     /// another type. Where something is likely to be missing, EXISTS in the same request says how
     /// many really are; if that does not explain it, GET does.
-    async fn get_together(&self, keys: &[&str]) -> Vec<Result<Found>> {
-        let mget = command::mget(keys.iter().copied());
-        let mut asks = vec![Ask::one(keys[0], mget)];
-        if self.misses.load(Ordering::Relaxed) {
-            let exists = command::exists(keys.iter().copied());
-            asks.push(Ask::one(keys[0], exists));
+    async fn ask<'a>(
+        &self,
+        keys: &[&'a str],
+        asks: Vec<Ask<'a>>,
+    ) -> (Vec<Result<Value>>, Vec<Result<Value>>) {
+        let mut all = Vec::with_capacity(keys.len() + asks.len());
+        if self.server.is_cluster() || keys.len() < SEVERAL {
+            all.extend(keys.iter().map(|key| Ask::one(key, command::get(key))));
+            all.extend(asks);
+            let mut of_keys = self.server.ask(all, false).await;
+            let of_asks = of_keys.split_off(keys.len());
+            return (of_keys, of_asks);
         }
-        let mut replies = self.server.ask(asks, false).await.into_iter();
-        let values = match replies.next() {
-            Some(Ok(Value::Array(values))) if values.len() == keys.len() => values,
-            Some(Err(error)) => return keys.iter().map(|_| Err(error.clone())).collect(),
-            _ => return keys.iter().map(|_| super::server::unexpected()).collect(),
-        };
-        let found = values.iter().filter(|value| **value != Value::Nil).count();
-        let misses = found < keys.len();
+        let asks_exists = self.misses.load(Ordering::Relaxed);
+        for keys in keys.chunks(TOGETHER) {
+            all.push(Ask::one(keys[0], command::mget(keys.iter().copied())));
+            if asks_exists {
+                all.push(Ask::one(keys[0], command::exists(keys.iter().copied())));
+            }
+        }
+        all.extend(asks);
+        let mut replies = self.server.ask(all, false).await.into_iter();
+        let mut of_keys = Vec::with_capacity(keys.len());
+        let mut unexplained = Vec::new();
+        let mut misses = false;
+        for keys in keys.chunks(TOGETHER) {
+            let values = replies.next();
+            let there = replies.by_ref().take(usize::from(asks_exists)).last();
+            let before = of_keys.len();
+            match values {
+                Some(Ok(Value::Array(values))) if values.len() == keys.len() => {
+                    of_keys.extend(values.into_iter().map(Ok));
+                }
+                Some(Err(error)) => of_keys.extend(keys.iter().map(|_| Err(error.clone()))),
+                _ => of_keys.extend(keys.iter().map(|_| super::server::unexpected())),
+            }
+            let is_nil = |reply: &Result<Value>| matches!(reply, Ok(Value::Nil));
+            let nils = (before..of_keys.len()).filter(|place| is_nil(&of_keys[*place]));
+            let nils: Vec<usize> = nils.collect();
+            misses |= !nils.is_empty();
+            let there = match there {
+                Some(Ok(Value::Int(there))) => usize::try_from(there).ok(),
+                _ => None,
+            };
+            if there != Some(keys.len() - nils.len()) {
+                unexplained.extend(nils);
+            }
+        }
         self.misses.store(misses, Ordering::Relaxed);
-        let there = match replies.next() {
-            Some(Ok(Value::Int(there))) => usize::try_from(there).ok(),
-            _ => None,
-        };
-        let mut again = Vec::new().into_iter();
-        let unexplained = misses && there != Some(found);
-        if unexplained {
-            let nothing = keys.iter().zip(&values);
-            let nothing = nothing.filter(|(_, value)| **value == Value::Nil);
-            let asks = nothing.map(|(key, _)| Ask::one(key, command::get(key)));
-            again = self.server.ask(asks.collect(), false).await.into_iter();
+        if !unexplained.is_empty() {
+            let gets = unexplained.iter().map(|place| keys[*place]);
+            let gets = gets.map(|key| Ask::one(key, command::get(key))).collect();
+            let values = self.server.ask(gets, false).await;
+            for (place, value) in unexplained.into_iter().zip(values) {
+                of_keys[place] = value;
+            }
         }
-        let really = |value| match value {
-            Value::Nil if unexplained => again.next().unwrap_or_else(super::server::unexpected),
-            value => Ok(value),
-        };
-        let values = values.into_iter().map(really);
-        values
-            .map(|value| command::entry(value?, Expiry::Unread).map(Found::Entry))
-            .collect()
+        (of_keys, replies.collect())
     }
 }
 
@@ -136,23 +178,17 @@ impl Trip for Reader {
     const BY_CALLER: bool = true;
 
     async fn send(&self, ops: &[&Read]) -> Vec<Result<Found>> {
-        if !self.server.is_cluster() {
-            let gets = ops.iter().map(|op| match op {
-                Read::Get(key) => Some(key.as_str()),
-                Read::GetMany(_) | Read::Entry(_) | Read::Has(_) => None,
-            });
-            if let Some(keys) = gets.collect::<Option<Vec<&str>>>()
-                && keys.len() >= SEVERAL
-            {
-                return self.get_together(&keys).await;
-            }
-        }
-        let mut asks = Vec::with_capacity(ops.len());
-        for op in ops {
-            op.asks(&mut asks);
-        }
-        let mut values = self.server.ask(asks, false).await.into_iter();
-        ops.iter().map(|op| op.found(&mut values)).collect()
+        let keys: Vec<&str> = ops
+            .iter()
+            .flat_map(|op| op.keys())
+            .map(String::as_str)
+            .collect();
+        let asks = ops.iter().filter_map(|op| op.ask()).collect();
+        let (of_keys, of_asks) = self.ask(&keys, asks).await;
+        let (mut of_keys, mut of_asks) = (of_keys.into_iter(), of_asks.into_iter());
+        ops.iter()
+            .map(|op| op.found(&mut of_keys, &mut of_asks))
+            .collect()
     }
 
     fn is_transient(&self, error: &Error) -> bool {
@@ -165,6 +201,10 @@ impl Trip for Reader {
 
     fn is_write(_: &Read) -> bool {
         false
+    }
+
+    fn weight(op: &Read) -> usize {
+        op.keys().iter().map(String::len).sum()
     }
 
     fn gave_up(&self) {
