@@ -2,6 +2,7 @@
 //!
 //! How many properties pass and are skipped on each is in `conformance.counts`.
 
+use std::future::ready;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
     let scratch = tempfile::tempdir().expect("there is room for temporary files");
     let mut suite = Suite::new().counts("tests/conformance.counts");
     for (name, url) in ANYWHERE.iter().copied() {
-        suite = suite.disposable_store(name, move || async move { kv(url) });
+        suite = suite.disposable_store(name, move || ready(kv(url)));
     }
     for (name, scheme, rest) in IN_A_FOLDER.iter().copied() {
         let scratch = scratch.path().to_owned();
@@ -66,23 +67,25 @@ fn main() -> ExitCode {
 }
 
 /// One server for all of them, and for each store a database of its own; a cluster has only
-/// one, in which each property has a prefix.
+/// one, in which each property has a prefix, and so has a server that exists already.
 #[cfg(feature = "redis")]
 fn with_redis(mut suite: Suite) -> Suite {
     use polystore_servers::{Redis, RedisCluster};
 
+    if let Some(url) = existing("POLYSTORE_TEST_REDIS_URL") {
+        return suite.store("redis that exists", move || ready(kv(&url)));
+    }
     static NEXT: AtomicU32 = AtomicU32::new(0);
     if let Some(server) = Redis::with(&["databases 4000"]) {
         suite = suite.disposable_store("redis", move || {
-            let url = server.database_url(NEXT.fetch_add(1, Ordering::Relaxed));
-            async move { kv(url) }
+            ready(kv(server.database_url(NEXT.fetch_add(1, Ordering::Relaxed))))
         });
     }
+    if let Some(server) = Redis::valkey() {
+        suite = suite.store("valkey", move || ready(kv(server.url())));
+    }
     if let Some(cluster) = RedisCluster::start() {
-        suite = suite.store("redis cluster", move || {
-            let url = cluster.url();
-            async move { kv(url) }
-        });
+        suite = suite.store("redis cluster", move || ready(kv(cluster.url())));
     }
     suite
 }
@@ -93,13 +96,16 @@ fn with_postgres(mut suite: Suite) -> Suite {
     use polystore_servers::{PgBouncer, Postgres};
     use std::sync::Arc;
 
+    if let Some(url) = existing("POLYSTORE_TEST_POSTGRES_URL") {
+        return suite.store("postgres that exists", move || ready(kv(&url)));
+    }
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let Some(server) = Postgres::start().map(Arc::new) else {
         return suite;
     };
     let own_table = |url: String| {
         let table = NEXT.fetch_add(1, Ordering::Relaxed);
-        async move { kv(format!("{url}&table=t{table}")) }
+        ready(kv(format!("{url}&table=t{table}")))
     };
     if let Some(pooler) = PgBouncer::start(&server, "transaction") {
         let behind = Arc::clone(&server);
@@ -119,10 +125,13 @@ fn with_etcd(suite: Suite) -> Suite {
     let Some(url) = polystore_servers::Etcd::shared() else {
         return suite;
     };
-    suite.store("etcd", move || {
-        let url = url.clone();
-        async move { kv(url) }
-    })
+    suite.store("etcd", move || ready(kv(&url)))
+}
+
+/// The URL of a server that is there already, and holds other things too.
+#[cfg(any(feature = "redis", feature = "postgres"))]
+fn existing(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
 }
 
 fn new_folder(scratch: &Path) -> Result<PathBuf> {
