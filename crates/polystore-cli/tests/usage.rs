@@ -18,7 +18,7 @@ fn a_wrong_command_line_is_exit_code_2() {
         &["get", "a", "--expires", "1h"],
         &["set", "a", "1", "--expires", "5 fortnights"],
         &["completions", "tcsh"],
-        &["--store", "redis://user:hunter2@host/0", "keys"],
+        &["--store", "redish://user:hunter2@host/0", "keys"],
         &["--store", "hunter2", "keys"],
         &["--store", "", "keys"],
         &["--store", "memory:?hunter=2", "keys"],

@@ -122,16 +122,21 @@ fn of_io(error: &RedisError) -> Error {
             (ErrorKind::Timeout, "the server has not answered in time")
         }
         io::ErrorKind::PermissionDenied => (ErrorKind::Denied, "the socket may not be used"),
+        // In the words of the standard library; the system's own follow.
+        _ if cause.to_string().starts_with("failed to lookup address") => (
+            ErrorKind::Unreachable,
+            "the name of the server's host could not be looked up",
+        ),
         _ => (
             ErrorKind::Unreachable,
             "there is no connection to the server",
         ),
     };
     let error = Error::new(kind, message).retryable(kind != ErrorKind::Denied);
-    error.with_source(match cause.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::from(cause.kind()),
-    })
+    match cause.raw_os_error() {
+        Some(code) => error.with_source(io::Error::from_raw_os_error(code)),
+        None => error,
+    }
 }
 
 /// The driver hides it in an `Arc`.
