@@ -1,6 +1,7 @@
 //! How the program ends: exit codes, and errors as people read them.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::iter;
@@ -102,6 +103,30 @@ impl From<polystore_kv::Error> for Failure {
 /// The causes from `first` down, each once.
 fn causes<'e>(first: Option<&'e (dyn Error + 'static)>) -> impl Iterator<Item = String> + 'e {
     iter::successors(first, |&error| error.source()).map(|error| format!("caused by: {error}"))
+}
+
+/// Says what is wrong with the command line. Words in the wrong place are quoted there, and a URL among
+/// them may have a password.
+pub(crate) fn wrong_words(
+    error: &clap::Error,
+    words: impl IntoIterator<Item = OsString>,
+) -> ExitCode {
+    let report = error.to_string();
+    let mut hidden = report.clone();
+    for word in words {
+        let word = word.to_string_lossy();
+        if let Some((_, rest)) = word.split_once("://")
+            && let Some((user, _)) = rest.rsplit_once('@')
+            && !user.is_empty()
+        {
+            hidden = hidden.replace(user, "…");
+        }
+    }
+    if hidden == report {
+        error.exit();
+    }
+    let _ = io::stderr().write_all(hidden.as_bytes());
+    ExitCode::from(2)
 }
 
 /// Says something on standard error; if that is closed, nobody is there to be told.

@@ -18,6 +18,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
-    exit::code(run::run(cli))
+    match args::Cli::try_parse() {
+        Ok(cli) => exit::code(run::run(cli)),
+        Err(error) => exit::wrong_words(&error, std::env::args_os()),
+    }
 }

@@ -18,7 +18,11 @@ fn a_wrong_command_line_is_exit_code_2() {
         &["get", "a", "--expires", "1h"],
         &["set", "a", "1", "--expires", "5 fortnights"],
         &["completions", "tcsh"],
-        &["--store", "redish://user:hunter2@host/0", "keys"],
+        &["--store", "redis://user:hunter2@host/0?table=kv", "keys"],
+        // The URL in a place that is not its own.
+        &["etcd://user:hunter2@host", "keys"],
+        &["get", "a", "etcd://user:hunter2@host/#@1"],
+        &["keys", "--stroe=redis://:hunter2@host"],
         &["--store", "hunter2", "keys"],
         &["--store", "", "keys"],
         &["--store", "memory:?hunter=2", "keys"],
@@ -29,6 +33,29 @@ fn a_wrong_command_line_is_exit_code_2() {
         assert!(!done.err.contains("hunter2"), "{done:?}");
     }
     assert!(shell.names().is_empty(), "{:?}", shell.names());
+}
+
+#[test]
+fn a_server_that_is_not_there_is_exit_code_3_and_no_secret_is_told() {
+    // Nothing listens at port 1.
+    for url in [
+        "redis://user:hunter2@127.0.0.1:1/0",
+        "postgres://user:hunter2@127.0.0.1:1/kv",
+        "etcd://user:hunter2@127.0.0.1:1",
+    ] {
+        let shell = Shell::new(url);
+        for args in [
+            &["get", "a"][..],
+            &["set", "a", "1"],
+            &["clear", "--yes"],
+            &["export"],
+            &["copy", url, "memory:"],
+        ] {
+            let done = shell.run(args).fails(3);
+            assert!(done.err.contains("onnect"), "{done:?}");
+            assert!(!format!("{done:?}").contains("hunter2"), "{done:?}");
+        }
+    }
 }
 
 #[test]

@@ -152,6 +152,8 @@ pub mod sqlite {}
 /// prefix in batches that other operations get between, so it is not. Every 4 MB or so the
 /// log is made a table and tables are compacted: all operations wait for that, some tens of
 /// milliseconds and, in a store of gigabytes written in no order, up to seconds.
+/// That needs room on the disk, some 4 MB and as much as the tables that are compacted: without it, all
+/// operations fail with [`Full`](crate::ErrorKind::Full), reads too, until there is some again.
 ///
 /// **Reads** are done by that same thread: those that wait together, and before the writes that
 /// wait. Listings read a page at a time, 2,000 entries or a megabyte, and a listing of a
@@ -196,7 +198,9 @@ pub mod level {}
 ///
 /// **Members** of the URL may be down. The store is connected to one of them, at first any; if that is lost, has no leader
 /// or does not answer for two fifths of the timeout, to the next. One that is slow to connect does not
-/// hold up the others. When fewer than a majority are up, operations fail with
+/// hold up the others. What a member that hangs was asked it may still do when it goes on: a write that was tried
+/// again at another one can then come back over a newer one of the same key.
+/// When fewer than a majority are up, operations fail with
 /// [`Unreachable`](crate::ErrorKind::Unreachable) or [`Timeout`](crate::ErrorKind::Timeout) errors that
 /// are retryable. What may be repeated is tried again within the timeout; `insert` is not once
 /// it was sent.

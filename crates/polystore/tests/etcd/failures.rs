@@ -4,12 +4,13 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use futures_util::future::{join, join_all};
 use polystore_kv::{ErrorKind, kv};
 use polystore_servers::{Etcd, Proxy};
 use serde_json::json;
 
-use super::fails;
 use super::load::Load;
+use super::{fails, raw, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_and_comes_back_loses_nothing() {
@@ -190,7 +191,21 @@ async fn a_full_server_says_so_and_still_reads() {
     assert!((written..=written + 1).contains(&kept), "{kept}");
     fails(store.set_many([("a", 1), ("b", 2)]).await, ErrorKind::Full);
     fails(store.insert("a", &1).await, ErrorKind::Full);
-    // Deleting works, as etcd's own advice needs it.
+    // Deleting works, as etcd's own advice needs it, also beside writes that do not.
+    let some: Vec<_> = (0..10).map(|number| format!("new{number}")).collect();
+    let sets = join_all(some.iter().map(|key| async { store.set(key, &1).await }));
+    let dels = join_all((0..4).map(|number| {
+        let (store, key) = (&store, format!("k{number}"));
+        async move { store.del(&key).await }
+    }));
+    let (sets, dels) = join(sets, dels).await;
+    for set in sets {
+        fails(set, ErrorKind::Full);
+    }
+    for del in dels {
+        del.unwrap();
+    }
+    assert!(!store.has("k3").await.unwrap());
     store.clear().await.unwrap();
     assert!(store.keys().await.unwrap().is_empty());
     etcd.call(
@@ -198,4 +213,25 @@ async fn a_full_server_says_so_and_still_reads() {
         &json!({"action": "DEACTIVATE", "alarm": "NOSPACE"}).to_string(),
     );
     assert!(store.get::<String>("a").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_write_that_was_applied_says_that_it_may_have_been_though_trying_again_failed() {
+    let Some(etcd) = Etcd::start() else { return };
+    let proxy = Proxy::to(etcd.address());
+    let store = kv(proxy.url(&etcd.url_with("timeout=1s"))).unwrap();
+    store.set("a", &1).await.unwrap();
+    proxy.delay(Duration::ZERO, Duration::from_secs(5));
+    let setting = {
+        let store = store.clone();
+        tokio::spawn(async move { store.set("a", &2).await })
+    };
+    until("it is applied", async || {
+        raw(&etcd, b"a").is_some_and(|kv| kv["version"] == "2")
+    })
+    .await;
+    proxy.refuse();
+    proxy.cut();
+    let error = fails(setting.await.unwrap(), ErrorKind::Unreachable);
+    assert!(error.is_maybe_applied(), "{error:?}");
 }

@@ -150,3 +150,28 @@ async fn a_channel_of_the_program_is_a_store() {
     etcd.enable_auth("secret");
     fails(store.get::<i32>("a").await, ErrorKind::Denied);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_touched_all_the_time_goes_with_a_clear() {
+    let Some(etcd) = Etcd::start() else { return };
+    let store = kv(etcd.url()).unwrap();
+    let keys: Vec<_> = (0..5000).map(|n| format!("k{n:04}")).collect();
+    store
+        .set_many(keys.iter().map(|key| (key, 1)))
+        .await
+        .unwrap();
+    let (begin, begun) = tokio::sync::oneshot::channel();
+    let touching = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            assert!(store.touch("k4500", 1000).await.unwrap());
+            begin.send(()).unwrap();
+            while store.touch("k4500", 1000).await.unwrap() {}
+        })
+    };
+    begun.await.unwrap();
+    store.clear().await.unwrap();
+    let left = store.keys().await.unwrap();
+    touching.abort();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -28,6 +28,8 @@ pub(super) enum Cause {
     TooManyOps,
     /// One of several operations may be all that is wrong.
     OneOfMany,
+    /// No room for what is put; what removes is still done.
+    Full,
     /// The revision that was asked for is gone: ask for the newest.
     Compacted,
     /// The reply is larger than was allowed for: ask for less.
@@ -181,6 +183,7 @@ fn of_status(status: &Status) -> Failure {
             ErrorKind::Full,
             "etcd has reached its quota (--quota-backend-bytes): compact, defragment, then disarm its alarm",
         )
+        .cause(Cause::Full)
         // The write that goes over it is done all the same.
         .unclear()
     } else if says("too large") || says("larger than max") {

@@ -4,12 +4,13 @@
 //! later, so entries that expire at about the same time share one.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 
 use super::failure::Failure;
-use super::server::Server;
+use super::server::{Connection, Server};
 use crate::entry::Timestamp;
 
 /// How much later than the last of its entries a lease ends, for clocks that differ.
@@ -40,7 +41,22 @@ fn window(at: Timestamp, now: Timestamp) -> Option<i64> {
 
 /// The leases that this process has, by the second in which they may end.
 #[derive(Default)]
-pub(super) struct Leases(Mutex<HashMap<i64, i64>>);
+pub(super) struct Leases(Mutex<HashMap<i64, Held>>);
+
+struct Held {
+    lease: i64,
+    /// When the server ends it, at the earliest.
+    ends: Instant,
+}
+
+impl Held {
+    /// Whether it is there until `end`. It is not if the clock was put back since it was granted.
+    fn lasts_until(&self, end: i64, now: Timestamp) -> bool {
+        let needed = (end * 1000).saturating_sub(now.as_millis());
+        let needed = Duration::from_millis(needed.try_into().unwrap_or(0));
+        self.ends.saturating_duration_since(Instant::now()) >= needed
+    }
+}
 
 impl Leases {
     /// A lease for each of these; 0 is none.
@@ -63,8 +79,10 @@ impl Leases {
             let held = self.held();
             for end in windows.iter().flatten() {
                 match held.get(end) {
-                    Some(lease) => drop(leases.insert(*end, *lease)),
-                    None => missing.push(*end),
+                    Some(held) if held.lasts_until(*end, now) => {
+                        leases.insert(*end, held.lease);
+                    }
+                    _ => missing.push(*end),
                 }
             }
         }
@@ -72,13 +90,17 @@ impl Leases {
         missing.dedup();
         if !missing.is_empty() {
             let now = now.as_millis() / 1000;
-            let grants = missing.iter().map(|end| {
+            let asked = Instant::now();
+            let grants = missing.iter().map(async |end| {
                 let seconds = end - now + MARGIN_SECONDS;
-                server.call(async move |connection| connection.grant(seconds).await)
+                let grant =
+                    async move |connection: Arc<Connection>| connection.grant(seconds).await;
+                let lease = server.call(grant).await?;
+                let ends = asked + Duration::from_secs(seconds.try_into().unwrap_or(0));
+                Ok((*end, Held { lease, ends }))
             });
             let granted = try_join_all(grants).await.map_err(Failure::before)?;
-            let granted = missing.into_iter().zip(granted);
-            leases.extend(granted.clone());
+            leases.extend(granted.iter().map(|(end, held)| (*end, held.lease)));
             let mut held = self.held();
             held.retain(|end, _| *end > now);
             if held.len() > MOST_KEPT {
@@ -92,10 +114,10 @@ impl Leases {
 
     /// Lets these go: the server does not have one of them any more.
     pub(super) fn forget(&self, leases: &[i64]) {
-        self.held().retain(|_, lease| !leases.contains(lease));
+        self.held().retain(|_, held| !leases.contains(&held.lease));
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<i64, i64>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<i64, Held>> {
         // Nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,6 +159,21 @@ mod tests {
         assert_eq!(end(i64::MAX), None);
         let now = Timestamp::from_millis(NOW);
         assert_eq!(window(Timestamp::MAX, now), None);
+    }
+
+    #[test]
+    fn a_lease_that_a_clock_put_back_has_made_too_short_is_not_used() {
+        let seconds = 3600 + MARGIN_SECONDS.unsigned_abs();
+        let held = Held {
+            lease: 1,
+            ends: Instant::now() + Duration::from_secs(seconds),
+        };
+        let end = NOW / 1000 + 3600;
+        let at = |put_back: i64| Timestamp::from_millis(NOW - put_back * 1000);
+        assert!(held.lasts_until(end, at(0)));
+        assert!(held.lasts_until(end, at(-600)));
+        assert!(held.lasts_until(end, at(-7200)));
+        assert!(!held.lasts_until(end, at(600)));
     }
 
     #[test]

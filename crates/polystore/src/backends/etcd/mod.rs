@@ -58,6 +58,9 @@ const MOST_VALUE_BYTES: usize = 1_500_000;
 /// How much longer several steps may take than one.
 const SLACK: Duration = Duration::from_millis(250);
 
+/// How often the removal of a key that others change meanwhile is tried.
+const REMOVALS: usize = 16;
+
 /// How many operations of a group wait at a time.
 const GROUP: usize = 1024;
 
@@ -123,13 +126,33 @@ impl Etcd {
             let meant = page
                 .iter()
                 .filter(|kv| entry_in(kv).is_some_and(|(_, entry)| is_meant(&entry)));
-            let ops: Vec<_> = meant
-                .map(|kv| Op::del_if(&own(&kv.key), kv.mod_revision))
-                .collect();
+            let meant: Vec<_> = meant.map(|kv| (own(&kv.key), kv.mod_revision)).collect();
             drop(page);
-            let removed = try_join_all(ops.into_iter().map(|op| self.write(op))).await?;
-            gone += removed.iter().filter(|done| done.is_done).count() as u64;
+            let removing = meant
+                .into_iter()
+                .map(|(key, revision)| self.remove_one(key, revision, &is_meant));
+            let removed = try_join_all(removing).await?;
+            gone += removed.into_iter().filter(|is_done| *is_done).count() as u64;
         }
+    }
+
+    /// The same for a key that was seen with this revision. One that is changed meanwhile, by
+    /// a `touch` say, goes all the same if it still is meant; one that is written all the time may stay.
+    async fn remove_one(
+        &self,
+        key: Bytes,
+        mut revision: i64,
+        is_meant: impl Fn(&Entry) -> bool + Send + Sync,
+    ) -> Result<bool> {
+        for _ in 0..REMOVALS {
+            let done = self.write(Op::del_if(&key, revision)).await?;
+            revision = match done.found {
+                _ if done.is_done => return Ok(true),
+                Some(kv) if text_of(&kv).is_ok_and(|entry| is_meant(&entry)) => kv.mod_revision,
+                _ => return Ok(false),
+            };
+        }
+        Ok(false)
     }
 }
 

@@ -10,9 +10,7 @@ use super::failure::{Cause, Failure};
 use super::leases::Leases;
 use super::proto::compare::{CompareTarget, TargetUnion};
 use super::proto::request_op::Request;
-use super::proto::{
-    Compare, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest, TxnResponse,
-};
+use super::proto::{Compare, DeleteRangeRequest, PutRequest, TxnRequest, TxnResponse};
 use super::reads::{Found, found, op, range_of};
 use super::server::{MOST_OPS, Server};
 use crate::entry::{Entry, Expiry, Timestamp};
@@ -47,7 +45,7 @@ pub(super) struct Put {
 pub(super) struct Done {
     /// The condition was met, if there was one.
     pub(super) is_done: bool,
-    /// What was there, for a look and for a put whose condition was not met.
+    /// What was there, for a look and for what has a condition that was not met.
     pub(super) found: Found,
 }
 
@@ -152,10 +150,7 @@ impl Op {
 
     /// What tells whether the condition was met, if it was not that of all.
     fn look_back(&self) -> Request {
-        Request::RequestRange(RangeRequest {
-            keys_only: matches!(self.what, What::DelIf(_)),
-            ..range_of(&self.key)
-        })
+        Request::RequestRange(range_of(&self.key))
     }
 }
 
@@ -301,6 +296,18 @@ impl Writes {
                     *result = self.write(&[op]).await.swap_remove(0);
                 }
             }
+            // etcd refuses what removes together with what puts, and takes it alone.
+            let is_full = |result: &Result<Done, Failure>| matches!(result, Err(failure) if failure.cause == Cause::Full);
+            let removes = |op: &Op| op.as_put().is_none() && op.may_repeat;
+            let some: Vec<usize> = (0..ops.len())
+                .filter(|number| is_full(&results[*number]) && removes(ops[*number]))
+                .collect();
+            if !some.is_empty() && some.len() < ops.len() {
+                let alone: Vec<&Op> = some.iter().map(|number| ops[*number]).collect();
+                for (number, result) in some.into_iter().zip(self.write(&alone).await) {
+                    results[number] = result;
+                }
+            }
         }
         results
     }
@@ -337,7 +344,7 @@ impl Trip for Writes {
             let steps = free.into_iter().chain(bound);
             for (step, done) in steps.zip(free_done.into_iter().chain(bound_done)) {
                 if let Err(failure) = &done
-                    && failure.cause != Cause::OneOfMany
+                    && !matches!(failure.cause, Cause::OneOfMany | Cause::Full)
                 {
                     failed = Some(failure.error.clone());
                 }

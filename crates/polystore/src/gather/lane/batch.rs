@@ -51,7 +51,7 @@ impl<T: Trip> Batch<T> {
         };
         if !waiting.iter().zip(&results).any(fails) {
             for (waiting, result) in waiting.into_iter().zip(results) {
-                let _ = waiting.answer.send(result);
+                waiting.answer(result);
             }
             return None;
         }
@@ -63,7 +63,7 @@ impl<T: Trip> Batch<T> {
         let until = Instant::now() + backoff.next().max(asked.max().unwrap_or_default());
         let mut succeeded: Vec<T::Op> = Vec::new();
         // From the last to the first, so that it is known what has overtaken what.
-        for (waiting, result) in waiting.into_iter().zip(results).rev() {
+        for (mut waiting, result) in waiting.into_iter().zip(results).rev() {
             match result {
                 Err(error)
                     if again(&waiting.op, &error)
@@ -73,13 +73,15 @@ impl<T: Trip> Batch<T> {
                             .iter()
                             .any(|later| T::is_overtaken(&waiting.op, later)) =>
                 {
+                    waiting.may_be_applied |= error.is_maybe_applied();
                     self.waiting.push(waiting);
                 }
                 result => {
-                    if result.is_ok() && T::is_write(&waiting.op) {
-                        succeeded.push(waiting.op);
+                    let is_done = result.is_ok() && T::is_write(&waiting.op);
+                    let op = waiting.answer(result);
+                    if is_done {
+                        succeeded.push(op);
                     }
-                    let _ = waiting.answer.send(result);
                 }
             }
         }
@@ -107,11 +109,12 @@ impl<T: Trip> Drop for Batch<T> {
             return;
         }
         let mut queue = self.shared.queue();
-        for waiting in self.waiting.drain(..).rev() {
+        for mut waiting in self.waiting.drain(..).rev() {
             if waiting.answer.is_canceled() || (self.was_sent && !T::may_repeat(&waiting.op)) {
                 continue;
             }
-            queue.taken -= 1;
+            waiting.may_be_applied |= self.was_sent && T::is_write(&waiting.op);
+            queue.taken -= u64::from(!waiting.may_be_applied);
             queue.waiting.push_front(waiting);
         }
     }

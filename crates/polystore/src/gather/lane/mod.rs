@@ -112,6 +112,22 @@ struct Waiting<T: Trip> {
     answer: oneshot::Sender<Result<T::Reply>>,
     /// Where it is waited for, until a carrier was called there.
     runtime: Option<Handle>,
+    /// It is a write that was sent and not answered: whatever comes of sending it again, it may have
+    /// been applied. It was taken then, and is not counted as such again.
+    may_be_applied: bool,
+}
+
+impl<T: Trip> Waiting<T> {
+    /// Says what came of it, and gives the operation back.
+    fn answer(self, result: Result<T::Reply>) -> T::Op {
+        let result = if self.may_be_applied {
+            result.map_err(Error::with_maybe_applied)
+        } else {
+            result
+        };
+        let _ = self.answer.send(result);
+        self.op
+    }
 }
 
 impl<T: Trip> Lane<T> {
@@ -143,6 +159,7 @@ impl<T: Trip> Lane<T> {
             deadline,
             answer,
             runtime: None,
+            may_be_applied: false,
         };
         if T::BY_CALLER
             && let Some(seat) = self.0.seat_if_idle(&runtime)
@@ -312,13 +329,14 @@ impl<T: Trip> Shared<T> {
         let mut batch = Vec::with_capacity(queue.waiting.len().min(T::BATCH));
         let mut weight = 0;
         while let Some(waiting) = queue.waiting.pop_front() {
+            let taken = u64::from(!waiting.may_be_applied);
             if waiting.answer.is_canceled() {
-                queue.taken += 1;
+                queue.taken += taken;
                 continue;
             }
             if waiting.deadline <= now {
-                let _ = waiting.answer.send(Err(timed_out(self.timeout)));
-                queue.taken += 1;
+                waiting.answer(Err(timed_out(self.timeout)));
+                queue.taken += taken;
                 continue;
             }
             weight += T::weight(&waiting.op);
@@ -326,7 +344,7 @@ impl<T: Trip> Shared<T> {
                 queue.waiting.push_front(waiting);
                 break;
             }
-            queue.taken += 1;
+            queue.taken += taken;
             batch.push(waiting);
             if batch.len() == T::BATCH {
                 break;
@@ -396,8 +414,9 @@ impl<T: Trip> Drop for Seat<T> {
             }
             None if queue.carriers == 0 => {
                 // Those who are left have no runtime any more.
-                queue.taken += queue.waiting.len() as u64;
-                queue.waiting.clear();
+                for waiting in std::mem::take(&mut queue.waiting) {
+                    queue.taken += u64::from(!waiting.may_be_applied);
+                }
                 queue.tell_finished();
             }
             None => {}

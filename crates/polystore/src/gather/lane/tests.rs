@@ -15,6 +15,8 @@ struct Server {
     requests: Mutex<Vec<Vec<Op>>>,
     /// How many of the next requests fail, after they have arrived.
     fails: AtomicUsize,
+    /// How many of those after them fail before that.
+    never_arrive: AtomicUsize,
     gave_up: AtomicUsize,
     /// Requests take one each, if it is there.
     gate: Option<Semaphore>,
@@ -46,6 +48,10 @@ impl Trip for Server {
         if self.fails.fetch_update(some, all, one_less).is_ok() {
             let cut = Error::new(ErrorKind::Unreachable, "cut").retryable(true);
             return vec![Err(cut.with_maybe_applied()); ops.len()];
+        }
+        if self.never_arrive.fetch_update(some, all, one_less).is_ok() {
+            let refused = Error::new(ErrorKind::Unreachable, "refused").retryable(true);
+            return vec![Err(refused); ops.len()];
         }
         ops.iter()
             .map(|op| match op {
@@ -145,6 +151,53 @@ fn trying_again_ends_with_the_time_and_the_last_error() {
         assert!(begun.elapsed() < SOON + GRACE);
         assert!(server.requests().len() > 2, "{:?}", server.requests());
     });
+}
+
+#[test]
+fn what_may_have_been_applied_once_says_so_however_it_ends() {
+    let (server, lane) = lane(Server::default());
+    server.never_arrive.store(usize::MAX, Ordering::SeqCst);
+    runtime().block_on(async {
+        let error = lane.ask(Op::Add(1)).await.unwrap_err();
+        assert!(!error.is_maybe_applied());
+        server.fails.store(1, Ordering::SeqCst);
+        let error = lane.ask(Op::Add(1)).await.unwrap_err();
+        assert_eq!(error.to_string(), "refused");
+        assert!(error.is_maybe_applied());
+    });
+}
+
+#[test]
+fn what_a_runtime_that_ended_had_sent_may_have_been_applied() {
+    let (server, lane) = lane(Server::gated());
+    let lane = Arc::new(lane);
+    let first = runtime();
+    let other = first.block_on(async {
+        let asking = lane.ask(Op::Add(1));
+        let mut asking = std::pin::pin!(asking);
+        assert!(asking.as_mut().now_or_never().is_none());
+        let other = {
+            let lane = Arc::clone(&lane);
+            std::thread::spawn(move || runtime().block_on(lane.ask(Op::Add(2))))
+        };
+        while lane.0.queue().come < 2 {
+            std::thread::yield_now();
+        }
+        // Both are sent by the carrier here.
+        while server.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(server.requests(), [2]);
+        server.never_arrive.store(usize::MAX, Ordering::SeqCst);
+        server.let_pass(1000);
+        other
+    });
+    drop(first);
+    let error = other.join().unwrap().unwrap_err();
+    assert!(error.is_maybe_applied(), "{error:?}");
+    // Each was counted as taken once.
+    let queue = lane.0.queue();
+    assert_eq!(queue.taken, queue.come);
 }
 
 #[test]
