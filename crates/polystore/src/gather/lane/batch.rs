@@ -51,7 +51,7 @@ impl<T: Trip> Batch<T> {
         };
         if !waiting.iter().zip(&results).any(fails) {
             for (waiting, result) in waiting.into_iter().zip(results) {
-                let _ = waiting.answer.send(result);
+                waiting.tell(result);
             }
             return None;
         }
@@ -61,25 +61,28 @@ impl<T: Trip> Batch<T> {
             Ok(_) => None,
         });
         let until = Instant::now() + backoff.next().max(asked.max().unwrap_or_default());
-        let mut succeeded: Vec<T::Op> = Vec::new();
+        // What is not sent again, and has been done or may have been.
+        let mut over: Vec<T::Op> = Vec::new();
         // From the last to the first, so that it is known what has overtaken what.
-        for (waiting, result) in waiting.into_iter().zip(results).rev() {
+        for (mut waiting, result) in waiting.into_iter().zip(results).rev() {
             match result {
                 Err(error)
                     if again(&waiting.op, &error)
                         && waiting.deadline > until
                         && !waiting.answer.is_canceled()
-                        && !succeeded
-                            .iter()
-                            .any(|later| T::is_overtaken(&waiting.op, later)) =>
+                        && !over.iter().any(|later| T::is_overtaken(&waiting.op, later)) =>
                 {
+                    waiting.is_unclear |= error.is_maybe_applied();
                     self.waiting.push(waiting);
                 }
                 result => {
-                    if result.is_ok() && T::is_write(&waiting.op) {
-                        succeeded.push(waiting.op);
+                    let is_done = result
+                        .as_ref()
+                        .map_or_else(Error::is_maybe_applied, |_| true);
+                    let op = waiting.tell(result);
+                    if T::is_write(&op) && is_done {
+                        over.push(op);
                     }
-                    let _ = waiting.answer.send(result);
                 }
             }
         }
@@ -94,7 +97,7 @@ impl<T: Trip> Batch<T> {
             if T::is_write(&waiting.op) {
                 error = error.with_maybe_applied();
             }
-            let _ = waiting.answer.send(Err(error));
+            waiting.tell(Err(error));
         }
     }
 }
@@ -107,11 +110,19 @@ impl<T: Trip> Drop for Batch<T> {
             return;
         }
         let mut queue = self.shared.queue();
-        for waiting in self.waiting.drain(..).rev() {
-            if waiting.answer.is_canceled() || (self.was_sent && !T::may_repeat(&waiting.op)) {
+        let mut over: Vec<T::Op> = Vec::new();
+        for mut waiting in self.waiting.drain(..).rev() {
+            waiting.is_unclear |= self.was_sent && T::is_write(&waiting.op);
+            let is_overtaken = || over.iter().any(|op| T::is_overtaken(&waiting.op, op));
+            if waiting.answer.is_canceled()
+                || (self.was_sent && !T::may_repeat(&waiting.op))
+                || is_overtaken()
+            {
+                if waiting.is_unclear {
+                    over.push(waiting.op);
+                }
                 continue;
             }
-            queue.taken -= 1;
             queue.waiting.push_front(waiting);
         }
     }

@@ -66,7 +66,7 @@ pub(crate) trait Trip: Send + Sync + 'static {
     /// Whether it changes anything.
     fn is_write(op: &Self::Op) -> bool;
 
-    /// Whether `later`, which has succeeded, makes it wrong to send `op` again.
+    /// Whether `later`, which has been done or may have been, makes it wrong to send `op` again.
     fn is_overtaken(op: &Self::Op, later: &Self::Op) -> bool {
         let _ = (op, later);
         false
@@ -93,8 +93,6 @@ struct Shared<T: Trip> {
 
 struct Queue<T: Trip> {
     waiting: VecDeque<Waiting<T>>,
-    /// Operations that have been taken out of `waiting` for good, ever.
-    taken: u64,
     /// Operations that have come into it, ever.
     come: u64,
     carriers: usize,
@@ -108,10 +106,26 @@ struct Queue<T: Trip> {
 
 struct Waiting<T: Trip> {
     op: T::Op,
+    /// Which one it is.
+    ticket: u64,
+    /// It is a write that was sent and may have been done, though nothing said so.
+    is_unclear: bool,
     deadline: Instant,
     answer: oneshot::Sender<Result<T::Reply>>,
     /// Where it is waited for, until a carrier was called there.
     runtime: Option<Handle>,
+}
+
+impl<T: Trip> Waiting<T> {
+    /// Answers it. Of a write that was sent several times, each may have been done.
+    fn tell(self, result: Result<T::Reply>) -> T::Op {
+        let result = match self.is_unclear {
+            true => result.map_err(Error::with_maybe_applied),
+            false => result,
+        };
+        let _ = self.answer.send(result);
+        self.op
+    }
 }
 
 impl<T: Trip> Lane<T> {
@@ -122,7 +136,6 @@ impl<T: Trip> Lane<T> {
             timeout,
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
-                taken: 0,
                 come: 0,
                 carriers: 0,
                 called: false,
@@ -140,6 +153,8 @@ impl<T: Trip> Lane<T> {
         let (answer, receiver) = oneshot::channel();
         let mut waiting = Waiting {
             op,
+            ticket: 0,
+            is_unclear: false,
             deadline,
             answer,
             runtime: None,
@@ -160,8 +175,7 @@ impl<T: Trip> Lane<T> {
             .retryable(true),
             Err(_) => timed_out(self.0.timeout),
         };
-        // Nobody looks into the queue twice for what was taken.
-        if is_write && self.0.queue().taken > ticket {
+        if is_write && !self.0.queue().has_never_sent(ticket) {
             return Err(error.with_maybe_applied());
         }
         Err(error)
@@ -196,6 +210,12 @@ impl<T: Trip> Queue<T> {
         self.waiting.is_empty() && self.carriers == 0
     }
 
+    /// Whether it waits there, and nothing has become of it.
+    fn has_never_sent(&self, ticket: u64) -> bool {
+        let mut waiting = self.waiting.iter();
+        waiting.any(|waiting| waiting.ticket == ticket && !waiting.is_unclear)
+    }
+
     fn tell_finished(&mut self) {
         if self.is_idle() {
             for waiting in self.finished.drain(..) {
@@ -218,8 +238,6 @@ impl<T: Trip> Shared<T> {
             return None;
         }
         queue.carriers += 1;
-        queue.come += 1;
-        queue.taken += 1;
         Some(Seat {
             shared: Arc::clone(self),
             home: runtime.id(),
@@ -268,6 +286,7 @@ impl<T: Trip> Shared<T> {
         let mut queue = self.queue();
         let ticket = queue.come;
         queue.come += 1;
+        waiting.ticket = ticket;
         let calls = !queue.called && queue.carriers < T::UNDER_WAY;
         // A caller that carries by itself need not be looking: it may be one of many futures
         // whose next step waits for this very operation.
@@ -313,12 +332,10 @@ impl<T: Trip> Shared<T> {
         let mut weight = 0;
         while let Some(waiting) = queue.waiting.pop_front() {
             if waiting.answer.is_canceled() {
-                queue.taken += 1;
                 continue;
             }
             if waiting.deadline <= now {
-                let _ = waiting.answer.send(Err(timed_out(self.timeout)));
-                queue.taken += 1;
+                waiting.tell(Err(timed_out(self.timeout)));
                 continue;
             }
             weight += T::weight(&waiting.op);
@@ -326,7 +343,6 @@ impl<T: Trip> Shared<T> {
                 queue.waiting.push_front(waiting);
                 break;
             }
-            queue.taken += 1;
             batch.push(waiting);
             if batch.len() == T::BATCH {
                 break;
@@ -396,7 +412,6 @@ impl<T: Trip> Drop for Seat<T> {
             }
             None if queue.carriers == 0 => {
                 // Those who are left have no runtime any more.
-                queue.taken += queue.waiting.len() as u64;
                 queue.waiting.clear();
                 queue.tell_finished();
             }

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
@@ -16,6 +16,8 @@ struct Server {
     /// How many of the next requests fail, after they have arrived.
     fails: AtomicUsize,
     gave_up: AtomicUsize,
+    /// What does not fail like that does not even arrive.
+    refuses: AtomicBool,
     /// Requests take one each, if it is there.
     gate: Option<Semaphore>,
 }
@@ -47,6 +49,10 @@ impl Trip for Server {
             let cut = Error::new(ErrorKind::Unreachable, "cut").retryable(true);
             return vec![Err(cut.with_maybe_applied()); ops.len()];
         }
+        if self.refuses.load(Ordering::SeqCst) {
+            let refused = Error::new(ErrorKind::Unreachable, "refused").retryable(true);
+            return vec![Err(refused); ops.len()];
+        }
         ops.iter()
             .map(|op| match op {
                 Op::Add(n) | Op::Insert(n) => Ok(*n),
@@ -65,6 +71,10 @@ impl Trip for Server {
 
     fn is_write(_: &Op) -> bool {
         true
+    }
+
+    fn is_overtaken(op: &Op, later: &Op) -> bool {
+        matches!((op, later), (Op::Add(a), Op::Insert(b)) if a == b)
     }
 
     fn weight(op: &Op) -> usize {
@@ -144,6 +154,35 @@ fn trying_again_ends_with_the_time_and_the_last_error() {
         assert_eq!(error.kind(), ErrorKind::Unreachable);
         assert!(begun.elapsed() < SOON + GRACE);
         assert!(server.requests().len() > 2, "{:?}", server.requests());
+    });
+}
+
+#[test]
+fn what_may_have_been_done_at_any_try_is_said_to_be_at_the_last() {
+    let (server, lane) = lane(Server::default());
+    // Sent once, and then never again.
+    server.fails.store(1, Ordering::SeqCst);
+    server.refuses.store(true, Ordering::SeqCst);
+    runtime().block_on(async {
+        let error = lane.ask(Op::Add(1)).await.unwrap_err();
+        assert_eq!(error.message(), "refused");
+        assert!(error.is_maybe_applied(), "{error:?}");
+        // This one was never.
+        let error = lane.ask(Op::Add(2)).await.unwrap_err();
+        assert!(!error.is_maybe_applied(), "{error:?}");
+    });
+}
+
+#[test]
+fn nothing_is_sent_again_after_what_may_have_overtaken_it() {
+    let (server, lane) = lane(Server::default());
+    server.fails.store(1, Ordering::SeqCst);
+    runtime().block_on(async {
+        // They are about one key; the second may have been done, and is not sent again.
+        let (add, insert) = join(lane.ask(Op::Add(7)), lane.ask(Op::Insert(7))).await;
+        assert!(insert.unwrap_err().is_maybe_applied());
+        assert!(add.unwrap_err().is_maybe_applied());
+        assert_eq!(server.requests(), [2]);
     });
 }
 
