@@ -87,8 +87,9 @@ impl Writes {
             Ok(done) => return done.into_iter().map(Ok).collect(),
             Err(error) => error,
         };
-        // Rules of the table or its triggers refuse one of them: not all who came together with it.
-        let is_about_one = error.is_data() || error.is_usage();
+        // Rules of the table, its triggers or its policies refuse one of them: not all who came
+        // together with it.
+        let is_about_one = error.is_data() || error.is_usage() || error.kind() == ErrorKind::Denied;
         if ops.len() == 1 || !is_about_one || error.is_retryable() {
             return ops.iter().map(|_| Err(error.clone())).collect();
         }
