@@ -9,7 +9,7 @@ use super::command;
 use super::server::Server;
 use super::wire::Ask;
 use crate::entry::{Entry, Expiry};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gather::Trip;
 
 pub(super) enum Read {
@@ -98,6 +98,14 @@ impl Reader {
         let mut replies = self.server.ask(asks, false).await.into_iter();
         let values = match replies.next() {
             Some(Ok(Value::Array(values))) if values.len() == keys.len() => values,
+            // A user who may read only some of them is refused all.
+            Some(Err(error)) if error.kind() == ErrorKind::Denied => {
+                let asks = keys.iter().map(|key| Ask::one(key, command::get(key)));
+                let values = self.server.ask(asks.collect(), false).await.into_iter();
+                return values
+                    .map(|value| command::entry(value?, Expiry::Unread).map(Found::Entry))
+                    .collect();
+            }
             Some(Err(error)) => return keys.iter().map(|_| Err(error.clone())).collect(),
             _ => return keys.iter().map(|_| super::server::unexpected()).collect(),
         };
