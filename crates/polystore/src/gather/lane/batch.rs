@@ -1,6 +1,8 @@
 //! What is sent together, again and again if need be, until each was answered.
 
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -21,12 +23,20 @@ impl<T: Trip> Batch<T> {
         let mut backoff = Backoff::default();
         while let Some(latest) = self.waiting.iter().map(|waiting| waiting.deadline).max() {
             self.was_sent = true;
-            let ops: Vec<&T::Op> = self.waiting.iter().map(|waiting| &waiting.op).collect();
-            let Ok(results) = timeout_at(latest, trip.send(&ops)).await else {
+            let sent = {
+                let ops: Vec<&T::Op> = self.waiting.iter().map(|waiting| &waiting.op).collect();
+                let mut sending = std::pin::pin!(trip.send(&ops));
+                // On a runtime that has stood still until then, nothing more of it is sent.
+                let in_time = poll_fn(|context| match Instant::now() < latest {
+                    true => sending.as_mut().poll(context),
+                    false => Poll::Pending,
+                });
+                timeout_at(latest, in_time).await
+            };
+            let Ok(results) = sent else {
                 trip.gave_up();
                 return self.answer_timed_out();
             };
-            drop(ops);
             self.was_sent = false;
             let Some(until) = self.answer(results, &mut backoff) else {
                 return;

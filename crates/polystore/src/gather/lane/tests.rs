@@ -259,6 +259,37 @@ fn a_runtime_that_ends_takes_nothing_along_that_others_wait_for() {
 }
 
 #[test]
+fn a_runtime_that_stands_still_holds_others_up_once_at_most() {
+    let (server, lane) = lane(Server::gated());
+    let lane = Arc::new(lane);
+    let still = runtime();
+    let stuck = {
+        let lane = Arc::clone(&lane);
+        still.spawn(async move { lane.ask(Op::Add(1)).await })
+    };
+    still.block_on(async {
+        while server.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    });
+    runtime().block_on(async {
+        let error = lane.ask(Op::Add(2)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(!error.is_maybe_applied(), "it was never sent");
+        assert_eq!(server.gave_up.load(Ordering::SeqCst), 1);
+        server.let_pass(10);
+        assert_eq!(lane.ask(Op::Add(3)).await.unwrap(), 3);
+    });
+    // When it goes on, it sends nothing more, and is in nobody's way.
+    still.block_on(async {
+        assert!(stuck.await.unwrap().unwrap_err().is_maybe_applied());
+        assert_eq!(lane.ask(Op::Add(4)).await.unwrap(), 4);
+        lane.finish().await;
+    });
+    assert_eq!(server.requests(), [1, 1, 1]);
+}
+
+#[test]
 fn outside_a_runtime_it_is_a_usage_error() {
     let (_, lane) = lane(Server::default());
     let error = futures_executor::block_on(lane.ask(Op::Add(1))).unwrap_err();
