@@ -353,6 +353,37 @@ async fn what_triggers_and_policies_refuse_fails_alone_and_shows_no_value() {
 }
 
 #[tokio::test]
+async fn a_key_that_a_column_would_cut_is_refused_and_alone() {
+    let Some(server) = server() else { return };
+    server.sql("create table short (id varchar(5) primary key, value text not null, expires_at timestamptz)");
+    let store = store(server, "table=short");
+    // The server cuts off spaces without a word.
+    let keys = ["ééééé", "abcde", "abcde ", "abcdef", "b"];
+    let sets = join_all(keys.map(|key| async { store.set(key, key).await })).await;
+    for (key, set) in keys.into_iter().zip(sets) {
+        let fits = key.chars().count() <= 5;
+        match set {
+            Ok(()) => assert!(fits, "{key}"),
+            Err(error) => assert!(!fits && error.kind() == ErrorKind::InvalidKey, "{error:?}"),
+        }
+    }
+    let error = fails(
+        store
+            .insert("b    ", &1)
+            .await
+            .and(store.insert("c     ", &1).await),
+    );
+    assert_eq!(error.kind(), ErrorKind::InvalidKey);
+    let abcde = store.get::<String>("abcde").await.unwrap();
+    assert_eq!(abcde.as_deref(), Some("abcde"));
+    store.del("abcde ").await.unwrap();
+    assert_eq!(
+        store.keys().await.unwrap(),
+        ["abcde", "b", "b    ", "ééééé"]
+    );
+}
+
+#[tokio::test]
 async fn the_longest_key_fits_whatever_is_in_it() {
     let Some(server) = server() else { return };
     server.sql(
