@@ -289,10 +289,20 @@ pub trait Backend: Send + Sync + 'static {
     async fn clear(&self, prefix: &str) -> Result<()> {
         let scan = Scan::new().prefix(prefix).values(false).expiries(false);
         let mut batches = self.scan(scan).map_ok(|(key, _)| key).try_chunks(BATCH);
-        while let Some(keys) = batches.try_next().await.map_err(|failed| failed.1)? {
-            self.del_many(&keys).await?;
+        let mut is_begun = false;
+        let of_some = |error: Error, is_begun| match is_begun {
+            true => error.with_maybe_applied(),
+            false => error,
+        };
+        loop {
+            let batch = batches.try_next().await;
+            let Some(keys) = batch.map_err(|failed| of_some(failed.1, is_begun))? else {
+                return Ok(());
+            };
+            let gone = self.del_many(&keys).await;
+            gone.map_err(|error| of_some(error, is_begun))?;
+            is_begun = true;
         }
-        Ok(())
     }
 
     /// Puts `entry` under `key` only if nothing live is there, atomically, and says

@@ -198,8 +198,8 @@ pub mod level {}
 ///
 /// **Members** of the URL may be down. The store is connected to one of them, at first any; if that is lost, has no leader
 /// or does not answer for two fifths of the timeout, to the next. One that is slow to connect does not
-/// hold up the others. What a member that hangs was asked it may still do when it goes on: a write that was tried
-/// again at another one can then come back over a newer one of the same key.
+/// hold up the others. What a member that hangs was asked it may still do when it goes on: a write is not tried
+/// again after silence, but ends as a [`Timeout`](crate::ErrorKind::Timeout) that may have been applied.
 /// When fewer than a majority are up, operations fail with
 /// [`Unreachable`](crate::ErrorKind::Unreachable) or [`Timeout`](crate::ErrorKind::Timeout) errors that
 /// are retryable. What may be repeated is tried again within the timeout; `insert` is not once

@@ -274,3 +274,37 @@ async fn processes_that_write_the_same_keys_end() {
         task.await.unwrap().unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_write_remove_and_touch_the_same_keys_do_not_deadlock() {
+    let Some(server) = server() else { return };
+    server.sql("create database crowd");
+    let url = server.database_url("crowd");
+    let stores: Vec<Store> = (0..4).map(|_| kv(url.as_str()).unwrap()).collect();
+    stores[0].set("first", &1).await.unwrap();
+    let work = stores.iter().enumerate().map(|(number, store)| async move {
+        for round in 0..60 {
+            // The same keys, each time beginning elsewhere.
+            let begin = round * 7 + number * 13;
+            let keys: Vec<String> = (0..50).map(|at| ((begin + at) % 60).to_string()).collect();
+            match (round + number) % 3 {
+                0 => {
+                    let entries = keys.iter().map(|key| (key, round));
+                    store.set_many(entries).await.unwrap();
+                }
+                1 => store.del_many(&keys).await.unwrap(),
+                _ => {
+                    let touched = join_all(keys.iter().map(|key| store.touch(key, "1h"))).await;
+                    assert!(touched.iter().all(Result::is_ok));
+                }
+            }
+        }
+        store.close().await.unwrap();
+    });
+    join_all(work).await;
+    // The server counts them when a connection has ended.
+    let connected = "select count(*) from pg_stat_activity where datname = 'crowd'";
+    until("the connections end", || server.sql(connected) == ["0"]).await;
+    let deadlocks = "select deadlocks from pg_stat_database where datname = 'crowd'";
+    assert_eq!(server.sql(deadlocks), ["0"]);
+}

@@ -304,6 +304,86 @@ async fn what_one_row_may_not_have_fails_alone() {
 }
 
 #[tokio::test]
+async fn what_triggers_and_policies_refuse_fails_alone_and_shows_no_value() {
+    let Some(server) = server() else { return };
+    let store = store(server, "table=guarded");
+    store.set("k 0", &1).await.unwrap();
+    server.sql(
+        "create function guard() returns trigger language plpgsql as $$ begin \
+         if new.id like 'raise %' then raise exception 'not % %', new.id, new.value \
+         using errcode = substr(new.id, 7); end if; return new; end $$",
+    );
+    server.sql("create trigger g before insert on guarded for each row execute function guard()");
+    server.sql("create role guarded_one login");
+    server.sql("grant all on guarded to guarded_one");
+    server.sql("alter table guarded enable row level security");
+    server.sql("create policy p on guarded to guarded_one using (id not like 'policy%')");
+    let url = server.url_as("guarded_one", "x");
+    let store = kv(format!("{url}?table=guarded")).unwrap();
+    store.set("k 0", &1).await.unwrap();
+    for (bad, kind) in [
+        ("raise KV001", ErrorKind::Corrupt),
+        ("raise 55000", ErrorKind::Corrupt),
+        ("raise 54000", ErrorKind::InvalidValue),
+        ("raise 42501", ErrorKind::Denied),
+        ("policy", ErrorKind::Denied),
+    ] {
+        let keys = (0..20).map(|n| {
+            if n == 7 {
+                bad.to_owned()
+            } else {
+                format!("k {n}")
+            }
+        });
+        let sets = keys.map(|key| {
+            let store = store.clone();
+            async move { store.set(&key, "secret").await }
+        });
+        for (n, done) in join_all(sets).await.into_iter().enumerate() {
+            if n != 7 {
+                done.unwrap();
+                continue;
+            }
+            let error = fails(done);
+            assert_eq!(error.kind(), kind, "{bad}: {error:?}");
+            assert!(!error.is_retryable() && !error.is_maybe_applied(), "{bad}");
+            assert!(!format!("{error} {error:?}").contains("secret"), "{bad}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_a_column_would_cut_is_refused_and_alone() {
+    let Some(server) = server() else { return };
+    server.sql("create table short (id varchar(5) primary key, value text not null, expires_at timestamptz)");
+    let store = store(server, "table=short");
+    // The server cuts off spaces without a word.
+    let keys = ["ééééé", "abcde", "abcde ", "abcdef", "b"];
+    let sets = join_all(keys.map(|key| async { store.set(key, key).await })).await;
+    for (key, set) in keys.into_iter().zip(sets) {
+        let fits = key.chars().count() <= 5;
+        match set {
+            Ok(()) => assert!(fits, "{key}"),
+            Err(error) => assert!(!fits && error.kind() == ErrorKind::InvalidKey, "{error:?}"),
+        }
+    }
+    let error = fails(
+        store
+            .insert("b    ", &1)
+            .await
+            .and(store.insert("c     ", &1).await),
+    );
+    assert_eq!(error.kind(), ErrorKind::InvalidKey);
+    let abcde = store.get::<String>("abcde").await.unwrap();
+    assert_eq!(abcde.as_deref(), Some("abcde"));
+    store.del("abcde ").await.unwrap();
+    assert_eq!(
+        store.keys().await.unwrap(),
+        ["abcde", "b", "b    ", "ééééé"]
+    );
+}
+
+#[tokio::test]
 async fn the_longest_key_fits_whatever_is_in_it() {
     let Some(server) = server() else { return };
     server.sql(

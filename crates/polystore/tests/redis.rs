@@ -391,7 +391,18 @@ async fn a_cluster_is_one_store() {
 #[test]
 fn a_store_outlives_the_runtime_that_it_was_used_on() {
     let Some(redis) = Redis::start() else { return };
-    let store = open(&redis);
+    goes_from_runtime_to_runtime(&open(&redis));
+}
+
+#[test]
+fn a_cluster_outlives_the_runtime_that_it_was_used_on() {
+    let Some(cluster) = RedisCluster::start() else {
+        return;
+    };
+    goes_from_runtime_to_runtime(&kv(cluster.url()).unwrap());
+}
+
+fn goes_from_runtime_to_runtime(store: &Store) {
     for round in 0..4 {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1 + round % 2)
@@ -400,9 +411,11 @@ fn a_store_outlives_the_runtime_that_it_was_used_on() {
             .unwrap();
         let store = store.clone();
         runtime.block_on(async move {
+            // Nothing of it was sent to a connection that has ended with the last runtime.
+            assert!(store.insert(&format!("in {round}"), &1).await.unwrap());
             store.set("round", &round).await.unwrap();
             assert_eq!(store.get("round").await.unwrap(), Some(round));
-            assert_eq!(store.keys().await.unwrap(), ["round"]);
+            assert_eq!(store.keys().await.unwrap().len(), 2 + round);
         });
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use polystore_kv::{Error, ErrorKind, Store, kv};
 use polystore_servers::{Proxy, Redis, RedisCluster, RedisSentinel, Tls};
 use tokio::task::JoinHandle;
@@ -293,6 +294,42 @@ async fn users_and_passwords_are_checked_by_the_server() {
         false,
     );
     assert_eq!(ada.get("ada:1").await.unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn what_a_user_may_not_touch_fails_alone() {
+    let Some(redis) = Redis::start() else { return };
+    redis.command(&["ACL", "SETUSER", "ada", "on", ">hunter2", "~app:*", "+@all"]);
+    let store = kv(redis.url_as("ada", "hunter2")).unwrap();
+    let key = |n| match n {
+        40 => "other".to_owned(),
+        _ => format!("app:{n}"),
+    };
+    let keys: Vec<String> = (0..64).map(key).collect();
+    let only = |number: usize, done: Result<(), Error>| match (number, done) {
+        (40, Err(error)) => {
+            is(&error, ErrorKind::Denied, false);
+            assert!(!error.is_maybe_applied());
+        }
+        (_, done) => done.unwrap(),
+    };
+    let sets = join_all(keys.iter().map(|key| async { store.set(key, &1).await })).await;
+    sets.into_iter()
+        .enumerate()
+        .for_each(|(n, set)| only(n, set));
+    let gets = join_all(keys.iter().map(|key| store.get::<u32>(key))).await;
+    for (n, got) in gets.into_iter().enumerate() {
+        only(n, got.map(|got| assert_eq!(got, Some(1))));
+    }
+
+    // Of many, some were put.
+    let error = store
+        .set_many([("app:new", 1), ("other", 2)])
+        .await
+        .unwrap_err();
+    is(&error, ErrorKind::Denied, false);
+    assert_eq!(store.get::<u32>("app:new").await.unwrap(), Some(1));
+    assert!(error.is_maybe_applied());
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use super::proto::{Compare, DeleteRangeRequest, PutRequest, TxnRequest, TxnRespo
 use super::reads::{Found, found, op, range_of};
 use super::server::{MOST_OPS, Server};
 use crate::entry::{Entry, Expiry, Timestamp};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gather::Trip;
 
 /// What is to be done to a key.
@@ -357,8 +357,11 @@ impl Trip for Writes {
         results
     }
 
+    /// Not silence: the member may go on, and do late what was done again elsewhere, over what
+    /// has come in between.
     fn is_transient(&self, error: &Error) -> bool {
-        self.server.is_transient(error)
+        let is_silence = error.kind() == ErrorKind::Timeout && error.is_maybe_applied();
+        !is_silence && self.server.is_transient(error)
     }
 
     fn may_repeat(op: &Op) -> bool {

@@ -22,10 +22,12 @@ struct ServerError {
 impl ServerError {
     fn of(error: &DbError) -> Self {
         let code = error.code().code();
-        // Data, rules of the table, what functions of users raise: their messages may quote data.
+        // Data, and rules of the table: their messages may quote data.
         let is_about_data = ["21", "22", "23", "2F", "38", "39", "44", "P0"]
             .iter()
             .any(|class| code.starts_with(class));
+        // And so may what a trigger raises, under any code that it likes.
+        let is_about_data = is_about_data || is_raised(error);
         Self {
             severity: error.severity().to_owned(),
             code: code.to_owned(),
@@ -98,7 +100,7 @@ impl Failure {
         match db.code() {
             code if *code == SqlState::INVALID_SQL_STATEMENT_NAME => Remedy::PrepareAgain,
             code if *code == SqlState::FEATURE_NOT_SUPPORTED
-                && db.message().contains("cached plan") =>
+                && db.routine() == Some("RevalidateCachedQuery") =>
             {
                 Remedy::PrepareAgain
             }
@@ -137,6 +139,11 @@ impl From<Failure> for Error {
             error
         }
     }
+}
+
+/// Whether a function of somebody's was at work, as one of a trigger.
+fn is_raised(db: &DbError) -> bool {
+    db.where_().is_some()
 }
 
 fn is_survived(db: &DbError) -> bool {
@@ -227,6 +234,11 @@ fn of_server(db: &DbError) -> Error {
                 ErrorKind::Unreachable,
                 true,
                 "the server has ended the connection",
+            ),
+            class if is_raised(db) && class != "XX" => (
+                ErrorKind::Corrupt,
+                false,
+                "the table has rules of its own that refuse this entry",
             ),
             _ => (ErrorKind::Unreachable, false, "the server failed"),
         },

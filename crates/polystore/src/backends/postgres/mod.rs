@@ -96,10 +96,12 @@ impl Postgres {
     /// Writes them part by part, each as a whole or not at all.
     async fn put_many(&self, entries: Vec<(String, Option<Entry>)>) -> Result<()> {
         let (mut part, mut bytes) = (Vec::new(), 0);
+        let mut is_begun = false;
         for (key, entry) in entries {
             let size = key.len() + entry.as_ref().map_or(0, |entry| entry.json().len());
             if part.len() == MANY || (!part.is_empty() && bytes + size > MANY_BYTES) {
-                self.writes.ask(Op::Put(std::mem::take(&mut part))).await?;
+                self.put_part(std::mem::take(&mut part), is_begun).await?;
+                is_begun = true;
                 bytes = 0;
             }
             bytes += size;
@@ -108,7 +110,15 @@ impl Postgres {
         if part.is_empty() {
             return Ok(());
         }
-        self.writes.ask(Op::Put(part)).await.map(drop)
+        self.put_part(part, is_begun).await
+    }
+
+    async fn put_part(&self, part: Vec<(String, Option<Entry>)>, is_begun: bool) -> Result<()> {
+        let put = self.writes.ask(Op::Put(part)).await.map(drop);
+        put.map_err(|error| match is_begun {
+            true => error.with_maybe_applied(),
+            false => error,
+        })
     }
 }
 

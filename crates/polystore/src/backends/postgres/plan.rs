@@ -27,7 +27,7 @@ fn class(op: &Op) -> Class {
 /// about one key stays in order, and only puts of one key share a statement.
 pub(super) fn plan(ops: &[&Op]) -> Vec<(Class, Vec<usize>)> {
     // The usual case.
-    if ops.iter().all(|op| class(op) == Class::Put) {
+    if !ops.is_empty() && ops.iter().all(|op| class(op) == Class::Put) {
         return vec![(Class::Put, (0..ops.len()).collect())];
     }
     let mut steps: Vec<(Class, Vec<usize>)> = Vec::new();

@@ -173,6 +173,11 @@ impl Sql {
         );
         let arrays = [Type::TEXT_ARRAY, Type::TEXT_ARRAY, instants.clone()];
         let over = format!("t.{column} <= {clock}");
+        // In the order in which puts take them, so that none waits for one that waits for it.
+        let locked = format!(
+            "with locked as materialized (select id from {table} where id = any($1) \
+             order by id collate \"C\" for update)"
+        );
 
         let ranged = |has_end| {
             let range = order.range(has_end);
@@ -209,7 +214,7 @@ impl Sql {
                     ),
                     &bounds,
                 ),
-                clear: remove("", ""),
+                clear: remove("", " for update"),
                 prune: remove(
                     &format!(" and {column} <= {stable}"),
                     " for update skip locked",
@@ -228,7 +233,7 @@ impl Sql {
             set_many: statement(put_all.clone(), &arrays),
             del: statement(format!("delete from {table} where id = $1"), &[Type::TEXT]),
             del_many: statement(
-                format!("delete from {table} where id = any($1)"),
+                format!("{locked} delete from {table} using locked where {table}.id = locked.id"),
                 &[Type::TEXT_ARRAY],
             ),
             set_and_del: statement(
@@ -238,8 +243,9 @@ impl Sql {
             insert: statement(format!("{put_all} where {over} returning id"), &arrays),
             touch: statement(
                 format!(
-                    "update {table} as t set {column} = u.at from unnest($1, $2) as u (id, at) \
-                     where t.id = u.id and (t.{column} is null or t.{column} > {clock}) returning t.id"
+                    "{locked} update {table} as t set {column} = u.at \
+                     from locked join unnest($1, $2) as u (id, at) on u.id = locked.id \
+                     where t.id = locked.id and (t.{column} is null or t.{column} > {clock}) returning t.id"
                 ),
                 &[Type::TEXT_ARRAY, instants],
             ),

@@ -24,6 +24,8 @@ pub(super) struct Table {
     pub(super) sql: Sql,
     /// What expires first is found without reading everything.
     pub(super) has_expiry_index: bool,
+    /// How many characters a key may have, if the table says so.
+    longest_key: Option<usize>,
 }
 
 /// What the server knows of the table.
@@ -43,6 +45,8 @@ struct Column {
     type_name: String,
     /// It takes different texts for the same.
     is_loose: bool,
+    /// How many characters it takes.
+    length: Option<usize>,
 }
 
 /// A complete one that can be used.
@@ -67,6 +71,7 @@ select json_build_object(
     select coalesce(json_agg(json_build_object(
       'name', a.attname,
       'type_name', format_type(a.atttypid, null),
+      'length', case when a.atttypid = 'pg_catalog.varchar'::regtype and a.atttypmod > 4 then a.atttypmod - 4 end,
       'is_loose', coalesce(not l.collisdeterministic, false))), '[]')
     from pg_attribute a left join pg_collation l on l.oid = a.attcollation
     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
@@ -137,13 +142,31 @@ impl Table {
             }
         };
         let column = expires.column().trim_matches('"');
+        let mut columns = found.columns.iter();
         Ok(Self {
+            longest_key: columns
+                .find(|column| column.name == "id")
+                .and_then(|id| id.length),
             sql: Sql::new(name, expires, &order),
             has_expiry_index: found
                 .indexes
                 .iter()
                 .any(|index| index.first_column == column),
         })
+    }
+}
+
+impl Table {
+    /// # Errors
+    /// Where the table would cut off the end of `key`: the server does, if that is spaces.
+    pub(super) fn check_key(&self, key: &str) -> Result<()> {
+        match self.longest_key {
+            Some(most) if key.len() > most && key.chars().count() > most => Err(Error::new(
+                ErrorKind::InvalidKey,
+                format!("the table's column id takes {most} characters"),
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

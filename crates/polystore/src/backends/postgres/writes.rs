@@ -34,6 +34,18 @@ impl Op {
         many.iter().map(|(key, _)| &**key).chain(one)
     }
 
+    /// Whether the table can hold what it puts.
+    fn check(&self, table: &Table) -> Result<()> {
+        match self {
+            Self::Put(entries) => entries
+                .iter()
+                .filter(|(_, entry)| entry.is_some())
+                .try_for_each(|(key, _)| table.check_key(key)),
+            Self::Insert(key, _) => table.check_key(key),
+            Self::Touch(..) | Self::Evict(..) => Ok(()),
+        }
+    }
+
     /// When the first of what it puts expires.
     fn first_expiry(&self) -> Option<i64> {
         match self {
@@ -68,12 +80,17 @@ impl Writes {
         if ops.iter().any(|op| op.has_expiry()) {
             server.compare_clocks(Role::Write).await?;
         }
-        let mut results: Vec<Option<Result<bool>>> = ops.iter().map(|_| None).collect();
-        for (class, members) in plan(ops) {
-            let step: Vec<&Op> = members.iter().map(|at| ops[*at]).collect();
+        let mut results: Vec<Option<Result<bool>>> = ops
+            .iter()
+            .map(|op| op.check(&table).err().map(Err))
+            .collect();
+        let fit: Vec<usize> = (0..ops.len()).filter(|at| results[*at].is_none()).collect();
+        let fitting: Vec<&Op> = fit.iter().map(|at| ops[*at]).collect();
+        for (class, members) in plan(&fitting) {
+            let step: Vec<&Op> = members.iter().map(|at| fitting[*at]).collect();
             let done = self.step(&table, class, &step).await;
             for (at, result) in members.into_iter().zip(done) {
-                results[at] = Some(result);
+                results[fit[at]] = Some(result);
             }
         }
         let first = ops.iter().filter_map(|op| op.first_expiry()).min();
@@ -87,8 +104,9 @@ impl Writes {
             Ok(done) => return done.into_iter().map(Ok).collect(),
             Err(error) => error,
         };
-        // Rules of the table or its triggers refuse one of them: not all who came together with it.
-        let is_about_one = error.is_data() || error.is_usage();
+        // Rules of the table, its triggers or its policies refuse one of them: not all who came
+        // together with it.
+        let is_about_one = error.is_data() || error.is_usage() || error.kind() == ErrorKind::Denied;
         if ops.len() == 1 || !is_about_one || error.is_retryable() {
             return ops.iter().map(|_| Err(error.clone())).collect();
         }

@@ -111,6 +111,23 @@ impl Redis {
         self.lanes(key).writes.ask(write).await
     }
 
+    async fn write_all<T>(
+        &self,
+        shares: Vec<(usize, Vec<T>)>,
+        write: fn(Vec<T>) -> Write,
+    ) -> Result<()> {
+        let is_one = shares.len() == 1;
+        let writes = shares
+            .into_iter()
+            .map(|(part, share)| self.lanes[part].writes.ask(write(share)));
+        // What became of the others is not known when one has failed.
+        let done = try_join_all(writes).await.map(drop);
+        done.map_err(|error| match is_one {
+            true => error,
+            false => error.with_maybe_applied(),
+        })
+    }
+
     /// What goes in one request each: the part, and of its things as many as `weigh` little enough.
     fn shares<T>(
         &self,
@@ -236,18 +253,12 @@ impl Backend for Redis {
         }
         let weigh = |(key, entry): &(String, Entry)| key.len() + entry.json().len();
         let shares = self.shares(entries.into_iter(), |(key, _)| key, weigh);
-        let writes = shares
-            .into_iter()
-            .map(|(part, share)| self.lanes[part].writes.ask(Write::SetMany(share)));
-        try_join_all(writes).await.map(drop)
+        self.write_all(shares, Write::SetMany).await
     }
 
     async fn del_many(&self, keys: &[String]) -> Result<()> {
         let shares = self.shares(keys.iter().cloned(), |key| key, String::len);
-        let writes = shares
-            .into_iter()
-            .map(|(part, share)| self.lanes[part].writes.ask(Write::Del(share)));
-        try_join_all(writes).await.map(drop)
+        self.write_all(shares, Write::Del).await
     }
 
     async fn close(&self) -> Result<()> {

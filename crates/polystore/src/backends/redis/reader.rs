@@ -10,7 +10,7 @@ use super::command;
 use super::server::Server;
 use super::wire::Ask;
 use crate::entry::{Entry, Expiry};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::gather::Trip;
 
 pub(super) enum Read {
@@ -140,6 +140,12 @@ impl Reader {
             match values {
                 Some(Ok(Value::Array(values))) if values.len() == keys.len() => {
                     of_keys.extend(values.into_iter().map(Ok));
+                }
+                // A user who may read only some of them is refused all.
+                Some(Err(error)) if error.kind() == ErrorKind::Denied => {
+                    unexplained.extend(before..before + keys.len());
+                    of_keys.extend(keys.iter().map(|_| Err(error.clone())));
+                    continue;
                 }
                 Some(Err(error)) => of_keys.extend(keys.iter().map(|_| Err(error.clone()))),
                 _ => of_keys.extend(keys.iter().map(|_| super::server::unexpected())),

@@ -44,6 +44,11 @@ impl Server {
 
     pub(super) async fn wire(&self) -> Result<Arc<Wire>> {
         runtime()?;
+        if let Some(wire) = self.link.now()
+            && wire.is_abandoned()
+        {
+            self.link.lose(&wire);
+        }
         let (source, limit) = (Arc::clone(&self.source), self.timeout);
         let connect = || async move { source.connect(limit).await };
         self.link.get(connect).await

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::failure;
 use super::location::{self, Location, Login, Place};
-use super::wire::Wire;
+use super::wire::{Line, Wire};
 use crate::error::{Error, Result};
 use crate::remote::{TlsFiles, choose_provider, timed_out};
 
@@ -103,10 +103,10 @@ impl Source {
             Self::Connection(connection) => {
                 let mut connection = connection.clone();
                 connection.set_response_timeout(limit);
-                Ok(Wire::One(connection))
+                Ok(Wire::given(Line::One(connection)))
             }
             #[cfg(feature = "redis-1")]
-            Self::Manager(manager) => Ok(Wire::Manager(manager.clone())),
+            Self::Manager(manager) => Ok(Wire::given(Line::Manager(manager.clone()))),
         }
     }
 }
@@ -161,7 +161,8 @@ async fn connect_client(client: &Client, limit: Duration) -> Result<Wire> {
         .set_connection_timeout(Some(limit))
         .set_response_timeout(None);
     let connecting_to = client.get_multiplexed_async_connection_with_config(&config);
-    connecting_to.await.map(Wire::One).map_err(failed)
+    let connected = connecting_to.await.map_err(failed)?;
+    Ok(Wire::made_here(Line::One(connected)))
 }
 
 fn cluster(
@@ -195,8 +196,8 @@ fn cluster(
 }
 
 async fn connect_cluster(client: &ClusterClient) -> Result<Wire> {
-    let connected = client.get_async_connection().await;
-    connected.map(Wire::Cluster).map_err(failed)
+    let connected = client.get_async_connection().await.map_err(failed)?;
+    Ok(Wire::made_here(Line::Cluster(connected)))
 }
 
 fn ask_sentinels(

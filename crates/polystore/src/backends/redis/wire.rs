@@ -7,6 +7,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, ErrorKind as Kind, Pipeline, RedisError, ServerErrorKind, Value};
+use tokio::task::JoinHandle;
 
 use super::failure;
 use crate::error::{Error, ErrorKind, Result};
@@ -51,7 +52,15 @@ pub(super) struct Lost {
 }
 
 /// A connection.
-pub(super) enum Wire {
+pub(super) struct Wire {
+    line: Line,
+    /// Ends with the runtime that moves its bytes: the one that it was made on. Nothing is known
+    /// of that if the program has made it.
+    home: Option<JoinHandle<()>>,
+}
+
+/// What the driver has for it.
+pub(super) enum Line {
     One(MultiplexedConnection),
     #[cfg(feature = "redis-1")]
     Manager(redis::aio::ConnectionManager),
@@ -59,24 +68,41 @@ pub(super) enum Wire {
 }
 
 impl Wire {
+    /// One that was just made, on this runtime.
+    pub(super) fn made_here(line: Line) -> Self {
+        let home = Some(tokio::spawn(std::future::pending()));
+        Self { line, home }
+    }
+
+    /// One that the program has.
+    #[cfg(feature = "redis-1")]
+    pub(super) fn given(line: Line) -> Self {
+        Self { line, home: None }
+    }
+
+    /// Whether nothing can come over it any more, as the runtime has ended that it was made on.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.home.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     /// Sends all of it once. The first error is that of the connection, the others are of
     /// single commands; what the server refused it has not done.
     pub(super) async fn ask(&self, asks: Vec<Ask<'_>>) -> Result<Vec<Answer>, Lost> {
-        match self {
-            Self::One(connection) => ask_one(connection.clone(), asks).await,
+        match &self.line {
+            Line::One(connection) => ask_one(connection.clone(), asks).await,
             #[cfg(feature = "redis-1")]
-            Self::Manager(manager) => ask_one(manager.clone(), asks).await,
-            Self::Cluster(cluster) => Ok(ask_cluster(cluster, asks).await),
+            Line::Manager(manager) => ask_one(manager.clone(), asks).await,
+            Line::Cluster(cluster) => Ok(ask_cluster(cluster, asks).await),
         }
     }
 
     /// Sends a command that is about no key, to `node` if this is a cluster.
     pub(super) async fn ask_node(&self, node: Option<&Node>, command: &Cmd) -> Result<Value, Lost> {
-        let answer = match self {
-            Self::One(connection) => connection.clone().req_packed_command(command).await,
+        let answer = match &self.line {
+            Line::One(connection) => connection.clone().req_packed_command(command).await,
             #[cfg(feature = "redis-1")]
-            Self::Manager(manager) => manager.clone().req_packed_command(command).await,
-            Self::Cluster(cluster) => {
+            Line::Manager(manager) => manager.clone().req_packed_command(command).await,
+            Line::Cluster(cluster) => {
                 let to = match node {
                     None => SingleNodeRoutingInfo::RandomPrimary,
                     Some(Node::Slot(slot)) => {
@@ -102,7 +128,15 @@ impl Wire {
     }
 
     pub(super) fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_))
+        matches!(self.line, Line::Cluster(_))
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Some(home) = &self.home {
+            home.abort();
+        }
     }
 }
 

@@ -80,6 +80,7 @@ impl Writer {
     /// What became of it: for those that say so, whether anything was done.
     fn done(&self, op: &Write, values: &mut impl Iterator<Item = Result<Value>>) -> Result<bool> {
         let mut done = Ok(true);
+        let mut is_begun = false;
         // All of its replies are taken, whatever became of one.
         for value in values.take(self.count(op)) {
             let this = value.and_then(|value| match op {
@@ -93,11 +94,15 @@ impl Writer {
                 .map(|number| number > 0),
                 Write::Set(..) | Write::SetMany(_) | Write::Del(_) => Ok(true),
             });
+            is_begun |= this.is_ok();
             if done.is_ok() {
                 done = this;
             }
         }
-        done
+        match is_begun {
+            true => done.map_err(Error::with_maybe_applied),
+            false => done,
+        }
     }
 }
 

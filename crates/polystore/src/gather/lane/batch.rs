@@ -1,6 +1,8 @@
 //! What is sent together, again and again if need be, until each was answered.
 
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -21,12 +23,20 @@ impl<T: Trip> Batch<T> {
         let mut backoff = Backoff::default();
         while let Some(latest) = self.waiting.iter().map(|waiting| waiting.deadline).max() {
             self.was_sent = true;
-            let ops: Vec<&T::Op> = self.waiting.iter().map(|waiting| &waiting.op).collect();
-            let Ok(results) = timeout_at(latest, trip.send(&ops)).await else {
+            let sent = {
+                let ops: Vec<&T::Op> = self.waiting.iter().map(|waiting| &waiting.op).collect();
+                let mut sending = std::pin::pin!(trip.send(&ops));
+                // On a runtime that has stood still until then, nothing more of it is sent.
+                let in_time = poll_fn(|context| match Instant::now() < latest {
+                    true => sending.as_mut().poll(context),
+                    false => Poll::Pending,
+                });
+                timeout_at(latest, in_time).await
+            };
+            let Ok(results) = sent else {
                 trip.gave_up();
                 return self.answer_timed_out();
             };
-            drop(ops);
             self.was_sent = false;
             let Some(until) = self.answer(results, &mut backoff) else {
                 return;
@@ -51,7 +61,7 @@ impl<T: Trip> Batch<T> {
         };
         if !waiting.iter().zip(&results).any(fails) {
             for (waiting, result) in waiting.into_iter().zip(results) {
-                waiting.answer(result);
+                waiting.tell(result);
             }
             return None;
         }
@@ -61,7 +71,8 @@ impl<T: Trip> Batch<T> {
             Ok(_) => None,
         });
         let until = Instant::now() + backoff.next().max(asked.max().unwrap_or_default());
-        let mut succeeded: Vec<T::Op> = Vec::new();
+        // What is not sent again, and has been done or may have been.
+        let mut over: Vec<T::Op> = Vec::new();
         // From the last to the first, so that it is known what has overtaken what.
         for (mut waiting, result) in waiting.into_iter().zip(results).rev() {
             match result {
@@ -69,18 +80,18 @@ impl<T: Trip> Batch<T> {
                     if again(&waiting.op, &error)
                         && waiting.deadline > until
                         && !waiting.answer.is_canceled()
-                        && !succeeded
-                            .iter()
-                            .any(|later| T::is_overtaken(&waiting.op, later)) =>
+                        && !over.iter().any(|later| T::is_overtaken(&waiting.op, later)) =>
                 {
-                    waiting.may_be_applied |= error.is_maybe_applied();
+                    waiting.is_unclear |= error.is_maybe_applied();
                     self.waiting.push(waiting);
                 }
                 result => {
-                    let is_done = result.is_ok() && T::is_write(&waiting.op);
-                    let op = waiting.answer(result);
-                    if is_done {
-                        succeeded.push(op);
+                    let is_done = result
+                        .as_ref()
+                        .map_or_else(Error::is_maybe_applied, |_| true);
+                    let op = waiting.tell(result);
+                    if T::is_write(&op) && is_done {
+                        over.push(op);
                     }
                 }
             }
@@ -96,7 +107,7 @@ impl<T: Trip> Batch<T> {
             if T::is_write(&waiting.op) {
                 error = error.with_maybe_applied();
             }
-            let _ = waiting.answer.send(Err(error));
+            waiting.tell(Err(error));
         }
     }
 }
@@ -109,12 +120,19 @@ impl<T: Trip> Drop for Batch<T> {
             return;
         }
         let mut queue = self.shared.queue();
+        let mut over: Vec<T::Op> = Vec::new();
         for mut waiting in self.waiting.drain(..).rev() {
-            if waiting.answer.is_canceled() || (self.was_sent && !T::may_repeat(&waiting.op)) {
+            waiting.is_unclear |= self.was_sent && T::is_write(&waiting.op);
+            let is_overtaken = || over.iter().any(|op| T::is_overtaken(&waiting.op, op));
+            if waiting.answer.is_canceled()
+                || (self.was_sent && !T::may_repeat(&waiting.op))
+                || is_overtaken()
+            {
+                if waiting.is_unclear {
+                    over.push(waiting.op);
+                }
                 continue;
             }
-            waiting.may_be_applied |= self.was_sent && T::is_write(&waiting.op);
-            queue.taken -= u64::from(!waiting.may_be_applied);
             queue.waiting.push_front(waiting);
         }
     }

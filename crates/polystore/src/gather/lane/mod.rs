@@ -66,7 +66,7 @@ pub(crate) trait Trip: Send + Sync + 'static {
     /// Whether it changes anything.
     fn is_write(op: &Self::Op) -> bool;
 
-    /// Whether `later`, which has succeeded, makes it wrong to send `op` again.
+    /// Whether `later`, which has been done or may have been, makes it wrong to send `op` again.
     fn is_overtaken(op: &Self::Op, later: &Self::Op) -> bool {
         let _ = (op, later);
         false
@@ -93,11 +93,11 @@ struct Shared<T: Trip> {
 
 struct Queue<T: Trip> {
     waiting: VecDeque<Waiting<T>>,
-    /// Operations that have been taken out of `waiting` for good, ever.
-    taken: u64,
     /// Operations that have come into it, ever.
     come: u64,
-    carriers: usize,
+    carriers: Vec<Place>,
+    /// Carriers that there have been, ever.
+    seats: u64,
     /// A carrier was called and has not looked yet: it will take what comes meanwhile.
     called: bool,
     /// What a caller carries by itself.
@@ -106,24 +106,33 @@ struct Queue<T: Trip> {
     finished: Vec<oneshot::Sender<()>>,
 }
 
+/// What is known of a carrier.
+struct Place {
+    number: u64,
+    /// When everyone whom it carries will have been answered.
+    until: Instant,
+    /// It has looked into the queue.
+    looked: bool,
+}
+
 struct Waiting<T: Trip> {
     op: T::Op,
+    /// Which one it is.
+    ticket: u64,
+    /// It is a write that was sent and may have been done, though nothing said so.
+    is_unclear: bool,
     deadline: Instant,
     answer: oneshot::Sender<Result<T::Reply>>,
     /// Where it is waited for, until a carrier was called there.
     runtime: Option<Handle>,
-    /// It is a write that was sent and not answered: whatever comes of sending it again, it may have
-    /// been applied. It was taken then, and is not counted as such again.
-    may_be_applied: bool,
 }
 
 impl<T: Trip> Waiting<T> {
-    /// Says what came of it, and gives the operation back.
-    fn answer(self, result: Result<T::Reply>) -> T::Op {
-        let result = if self.may_be_applied {
-            result.map_err(Error::with_maybe_applied)
-        } else {
-            result
+    /// Answers it. Of a write that was sent several times, each may have been done.
+    fn tell(self, result: Result<T::Reply>) -> T::Op {
+        let result = match self.is_unclear {
+            true => result.map_err(Error::with_maybe_applied),
+            false => result,
         };
         let _ = self.answer.send(result);
         self.op
@@ -138,9 +147,9 @@ impl<T: Trip> Lane<T> {
             timeout,
             queue: Mutex::new(Queue {
                 waiting: VecDeque::new(),
-                taken: 0,
                 come: 0,
-                carriers: 0,
+                carriers: Vec::new(),
+                seats: 0,
                 called: false,
                 own: None,
                 finished: Vec::new(),
@@ -156,13 +165,14 @@ impl<T: Trip> Lane<T> {
         let (answer, receiver) = oneshot::channel();
         let mut waiting = Waiting {
             op,
+            ticket: 0,
+            is_unclear: false,
             deadline,
             answer,
             runtime: None,
-            may_be_applied: false,
         };
         if T::BY_CALLER
-            && let Some(seat) = self.0.seat_if_idle(&runtime)
+            && let Some(seat) = self.0.seat_if_idle(&runtime, deadline)
         {
             return self.0.carry_own(seat, waiting, receiver).await;
         }
@@ -177,11 +187,14 @@ impl<T: Trip> Lane<T> {
             .retryable(true),
             Err(_) => timed_out(self.0.timeout),
         };
-        // Nobody looks into the queue twice for what was taken.
-        if is_write && self.0.queue().taken > ticket {
-            return Err(error.with_maybe_applied());
+        let is_unclear = is_write && !self.0.queue().has_never_sent(ticket);
+        if error.kind() == ErrorKind::Timeout {
+            self.0.depose();
         }
-        Err(error)
+        match is_unclear {
+            true => Err(error.with_maybe_applied()),
+            false => Err(error),
+        }
     }
 
     /// Waits until what has arrived is done.
@@ -210,7 +223,38 @@ impl<T: Trip> fmt::Debug for Lane<T> {
 
 impl<T: Trip> Queue<T> {
     fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.carriers == 0
+        self.waiting.is_empty() && self.carriers.is_empty()
+    }
+
+    /// A place for one more carrier.
+    fn seat(&mut self, until: Instant) -> u64 {
+        let number = self.seats;
+        self.seats += 1;
+        self.carriers.push(Place {
+            number,
+            until,
+            looked: false,
+        });
+        number
+    }
+
+    /// Where the next carrier is to be called, and until when somebody waits for it.
+    fn caller(&mut self) -> Option<(Handle, Instant)> {
+        if self.called {
+            return None;
+        }
+        // Where the time is over, nothing may move any more.
+        let now = Instant::now();
+        let waiting = self.waiting.iter_mut();
+        let mut alive =
+            waiting.filter(|waiting| waiting.deadline > now && !waiting.answer.is_canceled());
+        alive.find_map(|waiting| Some((waiting.runtime.take()?, waiting.deadline)))
+    }
+
+    /// Whether it waits there, and nothing has become of it.
+    fn has_never_sent(&self, ticket: u64) -> bool {
+        let mut waiting = self.waiting.iter();
+        waiting.any(|waiting| waiting.ticket == ticket && !waiting.is_unclear)
     }
 
     fn tell_finished(&mut self) {
@@ -229,18 +273,19 @@ impl<T: Trip> Shared<T> {
     }
 
     /// A place for a caller that carries its own operation.
-    fn seat_if_idle(self: &Arc<Self>, runtime: &Handle) -> Option<Seat<T>> {
+    fn seat_if_idle(self: &Arc<Self>, runtime: &Handle, until: Instant) -> Option<Seat<T>> {
         let mut queue = self.queue();
         if !queue.is_idle() {
             return None;
         }
-        queue.carriers += 1;
-        queue.come += 1;
-        queue.taken += 1;
+        let number = queue.seat(until);
+        if let Some(place) = queue.carriers.last_mut() {
+            place.looked = true;
+        }
         Some(Seat {
             shared: Arc::clone(self),
             home: runtime.id(),
-            looked: true,
+            number,
         })
     }
 
@@ -285,7 +330,8 @@ impl<T: Trip> Shared<T> {
         let mut queue = self.queue();
         let ticket = queue.come;
         queue.come += 1;
-        let calls = !queue.called && queue.carriers < T::UNDER_WAY;
+        waiting.ticket = ticket;
+        let calls = !queue.called && queue.carriers.len() < T::UNDER_WAY;
         // A caller that carries by itself need not be looking: it may be one of many futures
         // whose next step waits for this very operation.
         let own = if calls { None } else { queue.own.take() };
@@ -294,9 +340,11 @@ impl<T: Trip> Shared<T> {
             None => None,
             Some(_) => waiting.runtime.clone(),
         };
+        let until = waiting.deadline;
         queue.waiting.push_back(waiting);
+        let mut number = 0;
         if calls && runtime.is_some() {
-            queue.carriers += 1;
+            number = queue.seat(until);
             queue.called = true;
         }
         // What is dropped here may need it.
@@ -304,39 +352,88 @@ impl<T: Trip> Shared<T> {
         let own = own.and_then(|own| own.upgrade());
         match (own, runtime) {
             (Some(own), Some(runtime)) => drop(runtime.spawn(own)),
-            (None, Some(runtime)) if calls => self.call(&runtime),
+            (None, Some(runtime)) if calls => self.call(&runtime, number),
             _ => {}
         }
         ticket
     }
 
-    /// Starts a carrier, which was counted already.
-    fn call(self: &Arc<Self>, runtime: &Handle) {
+    /// Takes the places of those carriers that should have answered everyone by now: their runtimes
+    /// stand still. What they do when these go on again is in nobody's way.
+    fn depose(self: &Arc<Self>) {
+        let now = Instant::now();
+        let mut queue = self.queue();
+        let before = queue.carriers.len();
+        let is_stuck = |place: &Place| place.until + GRACE <= now;
+        if queue
+            .carriers
+            .iter()
+            .any(|place| is_stuck(place) && !place.looked)
+        {
+            queue.called = false;
+        }
+        queue.carriers.retain(|place| !is_stuck(place));
+        if queue.carriers.len() == before {
+            return;
+        }
+        // Nobody else is to be kept up by the one who carried by itself either.
+        let own = queue.own.take();
+        self.go_on(queue);
+        drop(own);
+        self.trip.gave_up();
+    }
+
+    /// After a place became empty: either something came at the last moment, or the runtime has ended or
+    /// stands still, and others still wait elsewhere.
+    fn go_on(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue<T>>) {
+        match queue.caller() {
+            Some((runtime, until)) => {
+                let number = queue.seat(until);
+                queue.called = true;
+                drop(queue);
+                self.call(&runtime, number);
+            }
+            None if queue.carriers.is_empty() => {
+                // Those who are left have no runtime any more, or no time.
+                let now = Instant::now();
+                for waiting in std::mem::take(&mut queue.waiting) {
+                    if waiting.deadline <= now {
+                        waiting.tell(Err(timed_out(self.timeout)));
+                    }
+                }
+                queue.tell_finished();
+            }
+            None => {}
+        }
+    }
+
+    /// Starts a carrier, which has its place already.
+    fn call(self: &Arc<Self>, runtime: &Handle, number: u64) {
         // Made here, so that it is left in good order even if the task never runs.
         let seat = Seat {
             shared: Arc::clone(self),
             home: runtime.id(),
-            looked: false,
+            number,
         };
         runtime.spawn(seat.carry());
     }
 
-    /// What is to be sent next, or `None` when nothing is left to carry.
-    fn take(self: &Arc<Self>) -> Option<Batch<T>> {
+    /// What the carrier with this place sends next, or `None` when nothing is left for it to carry.
+    fn take(self: &Arc<Self>, number: u64) -> Option<Batch<T>> {
         let mut queue = self.queue();
+        let mut places = queue.carriers.iter();
+        let at = places.position(|place| place.number == number)?;
+        queue.carriers[at].looked = true;
         queue.called = false;
         let now = Instant::now();
         let mut batch = Vec::with_capacity(queue.waiting.len().min(T::BATCH));
         let mut weight = 0;
         while let Some(waiting) = queue.waiting.pop_front() {
-            let taken = u64::from(!waiting.may_be_applied);
             if waiting.answer.is_canceled() {
-                queue.taken += taken;
                 continue;
             }
             if waiting.deadline <= now {
-                waiting.answer(Err(timed_out(self.timeout)));
-                queue.taken += taken;
+                waiting.tell(Err(timed_out(self.timeout)));
                 continue;
             }
             weight += T::weight(&waiting.op);
@@ -344,15 +441,13 @@ impl<T: Trip> Shared<T> {
                 queue.waiting.push_front(waiting);
                 break;
             }
-            queue.taken += taken;
             batch.push(waiting);
             if batch.len() == T::BATCH {
                 break;
             }
         }
-        if batch.is_empty() {
-            return None;
-        }
+        let until = batch.iter().map(|waiting| waiting.deadline).max()?;
+        queue.carriers[at].until = until;
         Some(Batch {
             shared: Arc::clone(self),
             waiting: batch,
@@ -365,15 +460,13 @@ impl<T: Trip> Shared<T> {
 struct Seat<T: Trip> {
     shared: Arc<Shared<T>>,
     home: tokio::runtime::Id,
-    /// It has looked into the queue.
-    looked: bool,
+    number: u64,
 }
 
 impl<T: Trip> Seat<T> {
-    async fn carry(mut self) {
+    async fn carry(self) {
         loop {
-            self.looked = true;
-            let Some(mut batch) = self.shared.take() else {
+            let Some(mut batch) = self.shared.take(self.number) else {
                 // Dropping the seat looks again.
                 return;
             };
@@ -385,8 +478,12 @@ impl<T: Trip> Seat<T> {
 impl<T: Trip> Drop for Seat<T> {
     fn drop(&mut self) {
         let mut queue = self.shared.queue();
-        queue.carriers -= 1;
-        if !self.looked {
+        let mut places = queue.carriers.iter();
+        let Some(at) = places.position(|place| place.number == self.number) else {
+            // Another one has taken over.
+            return;
+        };
+        if !queue.carriers.swap_remove(at).looked {
             // It never ran: nothing will on this runtime any more.
             queue.called = false;
             for waiting in &mut queue.waiting {
@@ -396,30 +493,6 @@ impl<T: Trip> Drop for Seat<T> {
                 }
             }
         }
-        // Either something came at the last moment, or the runtime has ended and others still
-        // wait elsewhere.
-        let next = if queue.called {
-            None
-        } else {
-            let waiting = queue.waiting.iter_mut();
-            let mut alive = waiting.filter(|waiting| !waiting.answer.is_canceled());
-            alive.find_map(|waiting| waiting.runtime.take())
-        };
-        match next {
-            Some(runtime) => {
-                queue.carriers += 1;
-                queue.called = true;
-                drop(queue);
-                self.shared.call(&runtime);
-            }
-            None if queue.carriers == 0 => {
-                // Those who are left have no runtime any more.
-                for waiting in std::mem::take(&mut queue.waiting) {
-                    queue.taken += u64::from(!waiting.may_be_applied);
-                }
-                queue.tell_finished();
-            }
-            None => {}
-        }
+        self.shared.go_on(queue);
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
@@ -15,9 +15,9 @@ struct Server {
     requests: Mutex<Vec<Vec<Op>>>,
     /// How many of the next requests fail, after they have arrived.
     fails: AtomicUsize,
-    /// How many of those after them fail before that.
-    never_arrive: AtomicUsize,
     gave_up: AtomicUsize,
+    /// What does not fail like that does not even arrive.
+    refuses: AtomicBool,
     /// Requests take one each, if it is there.
     gate: Option<Semaphore>,
 }
@@ -49,7 +49,7 @@ impl Trip for Server {
             let cut = Error::new(ErrorKind::Unreachable, "cut").retryable(true);
             return vec![Err(cut.with_maybe_applied()); ops.len()];
         }
-        if self.never_arrive.fetch_update(some, all, one_less).is_ok() {
+        if self.refuses.load(Ordering::SeqCst) {
             let refused = Error::new(ErrorKind::Unreachable, "refused").retryable(true);
             return vec![Err(refused); ops.len()];
         }
@@ -71,6 +71,10 @@ impl Trip for Server {
 
     fn is_write(_: &Op) -> bool {
         true
+    }
+
+    fn is_overtaken(op: &Op, later: &Op) -> bool {
+        matches!((op, later), (Op::Add(a), Op::Insert(b)) if a == b)
     }
 
     fn weight(op: &Op) -> usize {
@@ -154,50 +158,32 @@ fn trying_again_ends_with_the_time_and_the_last_error() {
 }
 
 #[test]
-fn what_may_have_been_applied_once_says_so_however_it_ends() {
+fn what_may_have_been_done_at_any_try_is_said_to_be_at_the_last() {
     let (server, lane) = lane(Server::default());
-    server.never_arrive.store(usize::MAX, Ordering::SeqCst);
+    // Sent once, and then never again.
+    server.fails.store(1, Ordering::SeqCst);
+    server.refuses.store(true, Ordering::SeqCst);
     runtime().block_on(async {
         let error = lane.ask(Op::Add(1)).await.unwrap_err();
-        assert!(!error.is_maybe_applied());
-        server.fails.store(1, Ordering::SeqCst);
-        let error = lane.ask(Op::Add(1)).await.unwrap_err();
-        assert_eq!(error.to_string(), "refused");
-        assert!(error.is_maybe_applied());
+        assert_eq!(error.message(), "refused");
+        assert!(error.is_maybe_applied(), "{error:?}");
+        // This one was never.
+        let error = lane.ask(Op::Add(2)).await.unwrap_err();
+        assert!(!error.is_maybe_applied(), "{error:?}");
     });
 }
 
 #[test]
-fn what_a_runtime_that_ended_had_sent_may_have_been_applied() {
-    let (server, lane) = lane(Server::gated());
-    let lane = Arc::new(lane);
-    let first = runtime();
-    let other = first.block_on(async {
-        let asking = lane.ask(Op::Add(1));
-        let mut asking = std::pin::pin!(asking);
-        assert!(asking.as_mut().now_or_never().is_none());
-        let other = {
-            let lane = Arc::clone(&lane);
-            std::thread::spawn(move || runtime().block_on(lane.ask(Op::Add(2))))
-        };
-        while lane.0.queue().come < 2 {
-            std::thread::yield_now();
-        }
-        // Both are sent by the carrier here.
-        while server.requests().is_empty() {
-            tokio::task::yield_now().await;
-        }
+fn nothing_is_sent_again_after_what_may_have_overtaken_it() {
+    let (server, lane) = lane(Server::default());
+    server.fails.store(1, Ordering::SeqCst);
+    runtime().block_on(async {
+        // They are about one key; the second may have been done, and is not sent again.
+        let (add, insert) = join(lane.ask(Op::Add(7)), lane.ask(Op::Insert(7))).await;
+        assert!(insert.unwrap_err().is_maybe_applied());
+        assert!(add.unwrap_err().is_maybe_applied());
         assert_eq!(server.requests(), [2]);
-        server.never_arrive.store(usize::MAX, Ordering::SeqCst);
-        server.let_pass(1000);
-        other
     });
-    drop(first);
-    let error = other.join().unwrap().unwrap_err();
-    assert!(error.is_maybe_applied(), "{error:?}");
-    // Each was counted as taken once.
-    let queue = lane.0.queue();
-    assert_eq!(queue.taken, queue.come);
 }
 
 #[test]
@@ -270,6 +256,37 @@ fn a_runtime_that_ends_takes_nothing_along_that_others_wait_for() {
     let (insert, add) = other.join().unwrap();
     assert_eq!((insert.unwrap(), add.unwrap()), (2, 3));
     runtime().block_on(lane.finish());
+}
+
+#[test]
+fn a_runtime_that_stands_still_holds_others_up_once_at_most() {
+    let (server, lane) = lane(Server::gated());
+    let lane = Arc::new(lane);
+    let still = runtime();
+    let stuck = {
+        let lane = Arc::clone(&lane);
+        still.spawn(async move { lane.ask(Op::Add(1)).await })
+    };
+    still.block_on(async {
+        while server.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    });
+    runtime().block_on(async {
+        let error = lane.ask(Op::Add(2)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(!error.is_maybe_applied(), "it was never sent");
+        assert_eq!(server.gave_up.load(Ordering::SeqCst), 1);
+        server.let_pass(10);
+        assert_eq!(lane.ask(Op::Add(3)).await.unwrap(), 3);
+    });
+    // When it goes on, it sends nothing more, and is in nobody's way.
+    still.block_on(async {
+        assert!(stuck.await.unwrap().unwrap_err().is_maybe_applied());
+        assert_eq!(lane.ask(Op::Add(4)).await.unwrap(), 4);
+        lane.finish().await;
+    });
+    assert_eq!(server.requests(), [1, 1, 1]);
 }
 
 #[test]
@@ -423,4 +440,34 @@ fn a_caller_hears_of_cuts_silence_and_panics_as_a_carrier_does() {
         assert!(error.is_maybe_applied());
         assert_eq!(server.0.gave_up.load(Ordering::SeqCst), 1);
     });
+}
+
+#[test]
+fn what_a_runtime_that_ended_had_sent_may_have_been_applied() {
+    let (server, lane) = lane(Server::gated());
+    let lane = Arc::new(lane);
+    let first = runtime();
+    let other = first.block_on(async {
+        let asking = lane.ask(Op::Add(1));
+        let mut asking = std::pin::pin!(asking);
+        assert!(asking.as_mut().now_or_never().is_none());
+        let other = {
+            let lane = Arc::clone(&lane);
+            std::thread::spawn(move || runtime().block_on(lane.ask(Op::Add(2))))
+        };
+        while lane.0.queue().come < 2 {
+            std::thread::yield_now();
+        }
+        // Both are sent by the carrier here.
+        while server.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(server.requests(), [2]);
+        server.refuses.store(true, Ordering::SeqCst);
+        server.let_pass(1000);
+        other
+    });
+    drop(first);
+    let error = other.join().unwrap().unwrap_err();
+    assert!(error.is_maybe_applied(), "{error:?}");
 }
