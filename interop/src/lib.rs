@@ -1,12 +1,16 @@
 //! What the tests beside the npm package `polystore` share: running it, and the keys and
 //! values that both sides write.
 
+mod both;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use polystore_servers::skip;
 use serde_json::{Value, json};
+
+pub use both::{Both, expected, keys, write};
 
 /// Where the npm package is installed: `npm ci` puts it there.
 #[must_use]

@@ -330,7 +330,8 @@ pub mod redis {}
 ///
 /// **Operations that wait share statements**, and none is delayed for that: reads on one connection, writes
 /// on another, listings, clears and prunes on a third, each made when it is first needed. A
-/// write that the table's own rules refuse fails alone. `set_many` and `del_many` are done as a whole or not at all up
+/// write that the table's own rules refuse fails alone; one of a row that another session holds locked
+/// keeps the store's other writes waiting with it, until its timeout at most. `set_many` and `del_many` are done as a whole or not at all up
 /// to 10,000 entries and 16 MiB, and in parts of that beyond. `clear` goes through the prefix in batches, and never drops or truncates.
 /// A lost connection is replaced; what can be repeated is, until the timeout, after failures that pass
 /// (`insert` never, once it was sent). The server gives up at the timeout too (`statement_timeout`): a write whose program has gone

@@ -179,8 +179,9 @@ fn number(text: &str) -> Result<i64> {
     if text.is_empty() {
         return Ok(0);
     }
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
-        Ok(number) if number >= 0 => Ok(number),
+        Ok(number) if is_plain => Ok(number),
         _ => Err(invalid("the database of a redis: URL is a number")),
     }
 }
