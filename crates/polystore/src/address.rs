@@ -119,9 +119,9 @@ impl Address {
         let Some(words) = self.take("timeout") else {
             return Ok(default);
         };
-        let timeout: Expires = words.parse()?;
+        let timeout: Option<Expires> = words.parse().ok();
         timeout
-            .as_duration()
+            .and_then(Expires::as_duration)
             .filter(|timeout| !timeout.is_zero())
             .ok_or_else(|| invalid("the option timeout is a time above zero, such as 5s"))
     }
@@ -199,7 +199,7 @@ impl Address {
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let shown = name.split(|c| !is_name(c)).next().unwrap_or_default();
         Err(invalid(format!(
-            "there is no option {shown:?}: there are {}",
+            "there is no option {shown:?} in this URL; it knows only: {}",
             known.join(", ")
         )))
     }

@@ -237,7 +237,7 @@ fn open(url: &str) -> Result<Store> {
             ErrorKind::InvalidOption,
             format!(
                 "there is no store {scheme:?}: there are memory:, file:, sqlite:, level:, redis:, \
-                 postgres: and etcd:"
+                 rediss:, redis+unix:, redis-cluster:, redis-sentinel:, postgres: and etcd:"
             ),
         )),
     }

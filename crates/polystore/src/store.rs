@@ -555,7 +555,7 @@ impl Store {
         RawEntries::new(&self.shared, operation, Arc::clone(&self.prefix), scan)
     }
 
-    /// The JSON text under `key` with its exact expiry.
+    /// The JSON text under `key` with its expiry, as exactly as the store tells it.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`] if what is there is not a value of this store.
@@ -604,7 +604,7 @@ impl Store {
         put.await.map_err(self.shared.explain("put", Some(&key)))
     }
 
-    /// The entries that `scan` asks for as JSON text, with their exact expiry: all of
+    /// The entries that `scan` asks for as JSON text, with their expiry: all of
     /// them, or in pages. Keys are without the prefix, in `scan` too. A page that is shorter
     /// than its limit is the last one.
     ///
@@ -623,7 +623,7 @@ impl Store {
         self.list("scan", scan)
     }
 
-    /// Removes what a listing of this (sub)store would show, and nothing else.
+    /// Removes what [`keys`](Self::keys) of this (sub)store would show, and nothing else.
     ///
     /// # Errors
     /// Only [those of every method](Self#errors). If it fails, some may have been removed.

@@ -97,7 +97,12 @@ impl Host {
             None => None,
             Some(port) => match port.parse() {
                 Ok(port) if port > 0 => Some(port),
-                _ => return Err(invalid("a port in a URL is a number from 1 to 65535")),
+                _ => {
+                    return Err(invalid(
+                        "a port in a URL is a number from 1 to 65535 (in a password, write / as \
+                         %2F and : as %3A)",
+                    ));
+                }
             },
         };
         Ok(Self { name, port })

@@ -106,6 +106,10 @@ fn of_io(error: &RedisError) -> Error {
         .and_then(|inner| inner.downcast_ref::<rustls::Error>())
     {
         let (kind, message) = match tls {
+            rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired) => (
+                ErrorKind::Denied,
+                "the server wants a client's certificate: give tls_cert and tls_key",
+            ),
             rustls::Error::AlertReceived(_) => {
                 (ErrorKind::Denied, "the server refuses this client's TLS")
             }
