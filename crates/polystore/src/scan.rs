@@ -155,6 +155,20 @@ impl Scan {
     }
 }
 
+/// Where the keys that begin with `prefix` end: the first text after all of them, or
+/// `None` if there is none.
+pub(crate) fn successor(prefix: &str) -> Option<String> {
+    let mut end = prefix.to_owned();
+    while let Some(last) = end.pop() {
+        // In the order of their bytes characters stand as they are numbered.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            end.push(next);
+            return Some(end);
+        }
+    }
+    None
+}
+
 /// The `limit` entries of the smallest keys, in order. What has expired does not count.
 async fn first_by_key<S>(entries: S, limit: usize) -> Result<Vec<(String, Entry)>>
 where

@@ -15,6 +15,7 @@ use crate::backend::Scan;
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::pages::{self, Page};
+use crate::scan::successor;
 
 /// How many rows a listing reads at a time.
 const PAGE: usize = 1_000;
@@ -68,20 +69,6 @@ impl Range {
 /// The first text after it without a NUL.
 fn following(text: &str) -> String {
     format!("{text}\u{1}")
-}
-
-/// Where the keys that begin with `prefix` end: the first text after all of them, or
-/// `None` if there is none.
-fn successor(prefix: &str) -> Option<String> {
-    let mut end = prefix.to_owned();
-    while let Some(last) = end.pop() {
-        // In the order of their bytes characters stand as they are numbered.
-        if let Some(next) = (last..=char::MAX).nth(1) {
-            end.push(next);
-            return Some(end);
-        }
-    }
-    None
 }
 
 /// What `scan` asks for.

@@ -4,11 +4,12 @@ use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row};
 
 use super::failure::Attempt;
-use super::table::{Sql, successor};
+use super::table::Sql;
 use crate::backend::Scan;
 use crate::entry::{Entry, Expiry, Timestamp};
 use crate::error::{Error, ErrorKind};
 use crate::pages::Page;
+use crate::scan::successor;
 
 /// How many rows a listing reads at a time: about a millisecond's worth.
 pub(super) const PAGE: usize = 2_000;

@@ -252,18 +252,3 @@ impl Sql {
         }
     }
 }
-
-/// Where the keys that begin with `prefix` end: the first text after all of them, or
-/// `None` if there is none.
-pub(super) fn successor(prefix: &str) -> Option<String> {
-    let mut end = prefix.to_owned();
-    while let Some(last) = end.pop() {
-        // In the order of their bytes characters stand as they are numbered.
-        let mut after = (last..=char::MAX).skip(1);
-        if let Some(next) = after.next() {
-            end.push(next);
-            return Some(end);
-        }
-    }
-    None
-}

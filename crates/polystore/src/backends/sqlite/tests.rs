@@ -9,10 +9,11 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::connection::{Config, Database};
-use super::table::{TableName, successor};
+use super::table::TableName;
 use super::*;
 use crate::address::Durability;
 use crate::error::ErrorKind;
+use crate::scan::successor;
 
 /// A folder of the test's own, and a database in it.
 struct Place {
