@@ -60,11 +60,20 @@ impl Expires {
         self.0.is_some_and(|duration| duration.is_zero())
     }
 
-    /// The instant that this long from now is, or `None` when it is over already.
+    /// The instant that this long from now is, or `None` when it is over already: a write
+    /// with it deletes.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidOption`] beyond [`Timestamp::MAX`].
-    pub(crate) fn to_expiry(self) -> Result<Option<Expiry>> {
+    ///
+    /// ```
+    /// use polystore_kv::{Expires, Expiry};
+    ///
+    /// assert_eq!(Expires::NEVER.to_expiry()?, Some(Expiry::Never));
+    /// assert_eq!(Expires::try_from("-5s")?.to_expiry()?, None);
+    /// # Ok::<(), polystore_kv::Error>(())
+    /// ```
+    pub fn to_expiry(self) -> Result<Option<Expiry>> {
         let Some(duration) = self.0 else {
             return Ok(Some(Expiry::Never));
         };

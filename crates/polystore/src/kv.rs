@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::address::Address;
 use crate::backend::Backend;
-use crate::backends::{etcd, file, folder, level, memory, postgres, redis, sqlite};
+use crate::backends::{
+    cloudflare, etcd, file, folder, http, level, memory, postgres, redis, sqlite,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lazy::{BoxError, Lazy, LazyStore};
 use crate::store::Store;
@@ -28,6 +30,8 @@ use crate::store::Store;
 /// | `redis://host/0`, `rediss://`, `redis+unix:///socket`, `redis-cluster://a,b`, `redis-sentinel://a,b/0?master=` | Redis or Valkey |
 /// | `postgres://user@host/database`, `postgresql://` | a table in PostgreSQL |
 /// | `etcd://a,b,c` | an etcd cluster |
+/// | `http://host/path`, `https://` | a server that speaks the HTTP protocol of `docs/http.md` |
+/// | `cloudflare://ACCOUNT/NAMESPACE` | Cloudflare KV, by its REST API |
 ///
 /// Paths in URLs are percent-decoded: `%20` is a space, `%3F` a question mark. The
 /// options after `?` are in the [documentation of the stores](crate::stores).
@@ -226,6 +230,8 @@ fn open(url: &str) -> Result<Store> {
         | "redis-sentinel" | "rediss-sentinel" => redis::STORE.open(address),
         "postgres" | "postgresql" => postgres::STORE.open(address),
         "etcd" => etcd::STORE.open(address),
+        "http" | "https" => http::STORE.open(address),
+        "cloudflare" => cloudflare::STORE.open(address),
         "file" if address.location().ends_with('/') => folder::STORE.open(address),
         "file" if address.location().ends_with(".json") => file::STORE.open(address),
         "file" => Err(Error::new(
@@ -237,7 +243,7 @@ fn open(url: &str) -> Result<Store> {
             ErrorKind::InvalidOption,
             format!(
                 "there is no store {scheme:?}: there are memory:, file:, sqlite:, level:, redis:, \
-                 rediss:, redis+unix:, redis-cluster:, redis-sentinel:, postgres: and etcd:"
+                 rediss:, redis+unix:, redis-cluster:, redis-sentinel:, postgres:, etcd:, http:, https: and cloudflare:"
             ),
         )),
     }

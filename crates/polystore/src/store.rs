@@ -1,7 +1,7 @@
 //! The handle that users hold.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -110,7 +110,10 @@ impl Store {
     }
 
     /// What a write without an expiry of its own uses.
-    pub(crate) fn default_expires(&self) -> Result<Expires> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidOption`] if [`expires`](Self::expires) was given what means nothing.
+    pub fn default_expires(&self) -> Result<Expires> {
         self.expires.clone().unwrap_or(Ok(Expires::NEVER))
     }
 
@@ -586,14 +589,8 @@ impl Store {
         let key = self.join(key);
         let put = async {
             self.shared.check_open()?;
-            entry.check()?;
-            if entry.expiry() == Expiry::Unread {
-                return Err(Error::new(
-                    ErrorKind::InvalidOption,
-                    "the entry's expiry was not read: get it with entry() or scan()",
-                ));
-            }
-            if entry.is_null() || entry.is_expired() {
+            check_put(&entry)?;
+            if is_over(&entry) {
                 return self.shared.backend.del(&key).await;
             }
             match self.shared.backend.set_now(&key, entry) {
@@ -602,6 +599,94 @@ impl Store {
             }
         };
         put.await.map_err(self.shared.explain("put", Some(&key)))
+    }
+
+    /// Puts many entries as [`put`](Self::put) does; of two under one key the later wins. One round
+    /// trip where the store can. If it fails, some may have been put.
+    ///
+    /// # Errors
+    /// As `put`. An entry that cannot be put fails before any is.
+    ///
+    /// ```
+    /// # use polystore_kv::{kv, Entry, Expiry, Scan};
+    /// # futures_executor::block_on(async {
+    /// let (from, to) = (kv("memory:")?, kv("memory:")?);
+    /// from.set("a", &1).expires("1h").await?;
+    /// let mut entries = from.scan(Scan::new());
+    /// let mut batch = Vec::new();
+    /// while let Some(entry) = entries.try_next().await? {
+    ///     batch.push(entry);
+    /// }
+    /// to.put_many(batch).await?;
+    /// assert_eq!(to.get("a").await?, Some(1));
+    /// # Ok::<(), polystore_kv::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub async fn put_many(&self, entries: Vec<(String, Entry)>) -> Result<()> {
+        let put_many = async {
+            self.shared.check_open()?;
+            let (mut live, mut gone) = (HashMap::new(), HashMap::new());
+            for (place, (key, entry)) in entries.into_iter().enumerate() {
+                let key = self.join(&key).into_owned();
+                let checked = check_put(&entry);
+                checked.map_err(|error| error.with_key(&key))?;
+                let (kept, other) = match is_over(&entry) {
+                    true => (&mut gone, &mut live),
+                    false => (&mut live, &mut gone),
+                };
+                other.remove(&key);
+                kept.insert(key, (place, entry));
+            }
+            // In the order in which they came.
+            let in_order = |entries: HashMap<String, (usize, Entry)>| {
+                let mut entries: Vec<_> = entries.into_iter().collect();
+                entries.sort_unstable_by_key(|(_, (place, _))| *place);
+                entries.into_iter().map(|(key, (_, entry))| (key, entry))
+            };
+            let live: Vec<_> = in_order(live).collect();
+            let gone: Vec<_> = in_order(gone).map(|(key, _)| key).collect();
+            if !live.is_empty() {
+                let put = self.shared.backend.set_many(live).await;
+                put.map_err(Error::of_many)?;
+            }
+            if !gone.is_empty() {
+                let gone = self.shared.backend.del_many(&gone).await;
+                gone.map_err(Error::of_many)?;
+            }
+            Ok(())
+        };
+        put_many
+            .await
+            .map_err(self.shared.explain("put_many", None))
+    }
+
+    /// Removes what is under `key` only if it still is `seen`, atomically, and gives whether it
+    /// did. `seen` is as [`entry`](Self::entry) or [`scan`](Self::scan) gave it, with its
+    /// instant of expiry.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if the store cannot do that ([`Capabilities::prune`]).
+    ///
+    /// ```
+    /// # use polystore_kv::kv;
+    /// # futures_executor::block_on(async {
+    /// let store = kv("memory:")?;
+    /// store.set("a", &1).await?;
+    /// let seen = store.entry("a").await?.expect("it is there");
+    /// store.set("a", &2).await?;
+    /// assert!(!store.evict("a", &seen).await?);
+    /// # Ok::<(), polystore_kv::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub async fn evict(&self, key: &str, seen: &Entry) -> Result<bool> {
+        let key = self.join(key);
+        let evict = async {
+            self.shared.check_open()?;
+            self.shared.backend.evict(&key, seen).await
+        };
+        evict
+            .await
+            .map_err(self.shared.explain("evict", Some(&key)))
     }
 
     /// The entries that `scan` asks for as JSON text, with their expiry: all of
@@ -691,6 +776,23 @@ impl Store {
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.shared.backend
     }
+}
+
+/// Fails unless `entry` is what can be put as it is.
+fn check_put(entry: &Entry) -> Result<()> {
+    entry.check()?;
+    if entry.expiry() == Expiry::Unread {
+        return Err(Error::new(
+            ErrorKind::InvalidOption,
+            "the entry's expiry was not read: get it with entry() or scan()",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether putting `entry` deletes.
+fn is_over(entry: &Entry) -> bool {
+    entry.is_null() || entry.is_expired()
 }
 
 fn one_for_each(keys: &[String], entries: Vec<Option<Entry>>) -> Result<Vec<Option<Entry>>> {

@@ -536,3 +536,69 @@ async fn expired_entries_leave_memory_by_themselves() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+#[tokio::test]
+async fn raw_json_goes_through_typed_methods_as_it_is() {
+    use serde_json::value::RawValue;
+    let store = memory();
+    for text in [
+        "1e400",
+        "[null]",
+        "123456789012345678901234567890",
+        r#"{"a":1, "a":2}"#,
+        "1.50",
+    ] {
+        let raw: Box<RawValue> = serde_json::from_str(text).unwrap();
+        store.set("a", &raw).await.unwrap();
+        assert_eq!(store.entry("a").await.unwrap().unwrap().json(), text);
+        let back: Box<RawValue> = store.get("a").await.unwrap().unwrap();
+        assert_eq!(back.get(), text);
+    }
+}
+
+#[tokio::test]
+async fn many_entries_are_put_as_one_is() {
+    let store = memory().prefix("p:");
+    let entry = |value: i32, expiry| Entry::new(&value, expiry).unwrap();
+    let soon = Expires::try_from("1h")
+        .unwrap()
+        .to_expiry()
+        .unwrap()
+        .unwrap();
+    let over = Expiry::At(polystore_kv::Timestamp::from_millis(1));
+    store.set("old", &1).await.unwrap();
+    let entries = vec![
+        ("a".to_owned(), entry(1, Expiry::Never)),
+        ("b".to_owned(), entry(1, soon)),
+        ("old".to_owned(), entry(2, over)),
+        ("a".to_owned(), entry(2, soon)),
+        (
+            "c".to_owned(),
+            Entry::from_json("null", Expiry::Never).unwrap(),
+        ),
+        ("c".to_owned(), entry(3, Expiry::Never)),
+        ("d".to_owned(), entry(4, Expiry::Never)),
+        (
+            "d".to_owned(),
+            Entry::from_json("null", Expiry::Never).unwrap(),
+        ),
+    ];
+    store.put_many(entries).await.unwrap();
+    let all = store.all::<i32>().await.unwrap();
+    assert_eq!(
+        all,
+        BTreeMap::from([("a".into(), 2), ("b".into(), 1), ("c".into(), 3)])
+    );
+    assert_eq!(store.entry("a").await.unwrap().unwrap().expiry(), soon);
+
+    let bad = vec![
+        ("x".to_owned(), entry(1, Expiry::Never)),
+        ("y".to_owned(), entry(1, Expiry::Unread)),
+    ];
+    let error = store.put_many(bad).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.key()),
+        (ErrorKind::InvalidOption, Some("p:y"))
+    );
+    assert!(!store.has("x").await.unwrap());
+}

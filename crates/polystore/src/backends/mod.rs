@@ -1,11 +1,15 @@
 //! What keeps the data. No backend knows another.
 
+#[cfg(all(feature = "cloudflare", not(target_family = "wasm")))]
+pub(crate) mod cloudflare;
 #[cfg(all(feature = "etcd", not(target_family = "wasm")))]
 pub(crate) mod etcd;
 #[cfg(all(feature = "file", not(target_family = "wasm")))]
 pub(crate) mod file;
 #[cfg(all(feature = "folder", not(target_family = "wasm")))]
 pub(crate) mod folder;
+#[cfg(all(feature = "http", not(target_family = "wasm")))]
+pub(crate) mod http;
 #[cfg(all(feature = "level", not(target_family = "wasm")))]
 pub(crate) mod level;
 #[cfg(feature = "memory")]
@@ -17,6 +21,10 @@ pub(crate) mod redis;
 #[cfg(all(feature = "sqlite", not(target_family = "wasm")))]
 pub(crate) mod sqlite;
 
+#[cfg(not(all(feature = "cloudflare", not(target_family = "wasm"))))]
+pub(crate) mod cloudflare {
+    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("cloudflare");
+}
 #[cfg(not(all(feature = "etcd", not(target_family = "wasm"))))]
 pub(crate) mod etcd {
     pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("etcd");
@@ -28,6 +36,10 @@ pub(crate) mod file {
 #[cfg(not(all(feature = "folder", not(target_family = "wasm"))))]
 pub(crate) mod folder {
     pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("folder");
+}
+#[cfg(not(all(feature = "http", not(target_family = "wasm"))))]
+pub(crate) mod http {
+    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("http");
 }
 #[cfg(not(all(feature = "level", not(target_family = "wasm"))))]
 pub(crate) mod level {

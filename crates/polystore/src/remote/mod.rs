@@ -4,6 +4,8 @@ mod authority;
 mod link;
 mod retry;
 mod tls;
+#[cfg(feature = "_web")]
+pub(crate) mod web;
 
 pub(crate) use authority::{Authority, Host};
 pub(crate) use link::Link;

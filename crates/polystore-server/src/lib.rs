@@ -1,0 +1,1 @@
+//! Serves any store over HTTP.

@@ -1,0 +1,101 @@
+//! Stores behind an HTTP API: a client with our TLS, replies in bounded memory, errors in our words.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+
+use super::TlsFiles;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long a connection that nobody uses is kept. Less than what servers and proxies keep them
+/// for, so that a request is rarely sent on one that is being closed.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// A client for all requests of one store. Reads the files of `tls`.
+///
+/// It follows no redirects and has no time limit of its own: both are for those who know what is asked.
+pub(crate) fn client(tls: &TlsFiles) -> Result<Client> {
+    let config = tls.read()?.client_config()?;
+    let client = Client::builder()
+        .tls_backend_preconfigured(config)
+        .redirect(Policy::none())
+        .referer(false)
+        .retry(reqwest::retry::never())
+        .pool_idle_timeout(IDLE)
+        .user_agent(concat!("polystore-kv/", env!("CARGO_PKG_VERSION")));
+    client.build().map_err(|error| {
+        Error::new(ErrorKind::InvalidOption, "the HTTP client cannot be made")
+            .with_source(error.without_url())
+    })
+}
+
+/// A whole reply.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// Sends the request, and reads a reply of at most `most` bytes.
+///
+/// # Errors
+/// As [`lost`], and [`ErrorKind::Unreachable`] if the reply is longer.
+pub(crate) async fn send(request: RequestBuilder, most: usize) -> Result<Reply> {
+    let response = request.send().await.map_err(lost)?;
+    read(response, most).await
+}
+
+/// Reads what is left of a reply, of at most `most` bytes.
+pub(crate) async fn read(mut response: Response, most: usize) -> Result<Reply> {
+    let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(lost)? {
+        if body.len() + chunk.len() > most {
+            return Err(Error::new(
+                ErrorKind::Unreachable,
+                format!("the server's reply is longer than {most} bytes"),
+            )
+            .with_maybe_applied());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let body = body.freeze();
+    Ok(Reply {
+        status,
+        headers,
+        body,
+    })
+}
+
+/// The error of a request without a whole reply. A write that could not even be sent was
+/// [not applied](Error::is_maybe_applied).
+pub(crate) fn lost(error: reqwest::Error) -> Error {
+    let never_sent = error.is_connect() || error.is_builder();
+    let message = match () {
+        () if error.is_connect() => "the server cannot be reached",
+        () if error.is_builder() => "the request cannot be made",
+        () => "the connection to the server was lost",
+    };
+    // The URL may hold a password or a token.
+    let lost = Error::new(ErrorKind::Unreachable, message)
+        .retryable(!error.is_builder())
+        .with_source(error.without_url());
+    match never_sent {
+        true => lost,
+        false => lost.with_maybe_applied(),
+    }
+}
+
+/// How long the server asks to wait: seconds, or a date (RFC 9110, section 10.2.3).
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = httpdate::parse_http_date(value).ok()?;
+    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+}
