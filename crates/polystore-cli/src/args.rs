@@ -148,6 +148,11 @@ pub(crate) enum Command {
         #[command(flatten)]
         expires: Instead,
     },
+    /// Put the store on the network, over HTTP.
+    Serve {
+        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
+        listen: std::net::SocketAddr,
+    },
     /// Print the completions for a shell.
     Completions { shell: Shell },
 }

@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod replace;
 mod run;
+mod serve;
 mod transfer;
 
 use std::process::ExitCode;

@@ -14,7 +14,7 @@ use crate::args::{Cli, Command};
 use crate::exit::{Answer, Failure, Outcome, say};
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::{groups, items, location, transfer};
+use crate::{groups, items, location, serve, transfer};
 
 /// How long a command that was stopped may take to clean up.
 const CLEAN_UP: Duration = Duration::from_secs(1);
@@ -105,6 +105,7 @@ impl Job {
                     Command::Set { .. }
                     | Command::Add { .. }
                     | Command::Insert { .. }
+                    | Command::Serve { .. }
                     | Command::Import { .. } => location::to_write(&cli.store)?,
                     _ => location::to_read(&cli.store)?,
                 };
@@ -154,6 +155,7 @@ impl Job {
             Command::Copy { .. } | Command::Export { .. } | Command::Import { .. } => {
                 self.transfer().await
             }
+            Command::Serve { listen } => serve::serve(store, *listen).await,
             Command::Completions { shell } => completions(*shell, out),
         }?;
         self.out.finish()?;
