@@ -10,7 +10,7 @@ use http::StatusCode;
 use polystore_kv::{Entry, RawEntries, Scan, Store};
 
 use crate::problem::{Outcome, Problem};
-use crate::respond::{JSON, LINES, reply, text, ttl};
+use crate::respond::{self, JSON, LINES, reply, text};
 use crate::target::Params;
 
 /// About how many bytes go out at a time, if that many are there at once.
@@ -20,7 +20,7 @@ const CHUNK: usize = 16 << 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     Object,
-    Lines { values: bool },
+    Lines { values: bool, ttl: bool },
 }
 
 struct Sending {
@@ -38,9 +38,8 @@ pub(crate) async fn answer(store: &Store, params: &Params, lines: bool) -> Outco
             "without values there are lines only: say accept: application/x-ndjson",
         ));
     }
-    let mut scan = Scan::new()
-        .values(values)
-        .expiries(lines && params.ttl.unwrap_or(true));
+    let ttl = params.ttl.unwrap_or(true);
+    let mut scan = Scan::new().values(values).expiries(lines && ttl);
     if let Some(after) = &params.after {
         scan = scan.after(after);
     }
@@ -51,7 +50,7 @@ pub(crate) async fn answer(store: &Store, params: &Params, lines: bool) -> Outco
     // What fails at once has a status of its own.
     let next = entries.try_next().await?;
     let (form, kind) = match lines {
-        true => (Form::Lines { values }, LINES),
+        true => (Form::Lines { values, ttl }, LINES),
         false => (Form::Object, JSON),
     };
     let sending = Sending {
@@ -112,7 +111,7 @@ impl Sending {
     }
 
     fn write(&mut self, out: &mut Vec<u8>, key: &str, entry: &Entry) {
-        let Form::Lines { values } = self.form else {
+        let Form::Lines { values, ttl } = self.form else {
             out.push(if self.is_begun { b',' } else { b'{' });
             self.is_begun = true;
             out.extend_from_slice(&text(key));
@@ -121,7 +120,8 @@ impl Sending {
             return;
         };
         self.is_begun = true;
-        line(out, key, values.then_some(entry), ttl(entry.expiry()));
+        let left = respond::ttl(entry.expiry()).filter(|_| ttl);
+        line(out, key, values.then_some(entry), left);
     }
 
     fn end(&self, out: &mut Vec<u8>) {
