@@ -16,10 +16,12 @@
 //! ```
 
 mod body;
+mod call;
 mod groups;
 mod info;
 mod items;
 mod listing;
+mod operation;
 mod problem;
 mod respond;
 mod server;

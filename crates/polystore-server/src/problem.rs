@@ -62,6 +62,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "invalid_value", detail)
     }
 
+    /// The path of a key that no path can carry.
+    pub(crate) fn unnamed(key: &str) -> Self {
+        Self::bad_key(format!("a path cannot carry the key {key:?}: use ?key="))
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing")
     }

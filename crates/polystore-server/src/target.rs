@@ -1,8 +1,10 @@
 //! What a request is about: its path and its parameters, strictly.
 
+use std::borrow::Cow;
+
 use http::Uri;
 use percent_encoding::percent_decode_str;
-use polystore_kv::Expires;
+use polystore_kv::{Expires, Store};
 
 use crate::problem::{Outcome, Problem};
 
@@ -17,10 +19,10 @@ pub(crate) enum Target {
     Service(String),
 }
 
-/// Where a request goes.
-#[derive(Debug)]
+/// Where a request goes. Not `Debug`, for the token.
 pub(crate) struct Address {
     pub(crate) target: Target,
+    #[allow(dead_code, reason = "tokens are checked by the listener")]
     /// What stood in the path as `/_/t/TOKEN/`.
     pub(crate) path_token: Option<String>,
     pub(crate) params: Params,
@@ -99,6 +101,14 @@ fn decoded(text: &str) -> Outcome<String> {
 }
 
 impl Params {
+    /// The part of `store` that the request is about.
+    pub(crate) fn store<'a>(&self, store: &'a Store) -> Cow<'a, Store> {
+        match self.prefix() {
+            "" => Cow::Borrowed(store),
+            prefix => Cow::Owned(store.prefix(prefix)),
+        }
+    }
+
     /// The parameters, and the key that may be one of them.
     fn parse(query: &str) -> Outcome<(Self, Option<String>)> {
         let mut params = Self::default();
