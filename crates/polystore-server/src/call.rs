@@ -1,6 +1,7 @@
 //! A request that is known to mean something, and what answers it.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -8,31 +9,19 @@ use http::header::{ACCEPT, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use polystore_kv::Store;
+use tokio::time::timeout;
 
+use crate::auth::Access;
 use crate::items::{self, Item};
+use crate::limits::Limits;
 use crate::operation::Operation;
 use crate::problem::{Outcome, Problem};
 use crate::respond::{empty, json, text};
 use crate::target::{Address, Target};
 use crate::{body, groups, info, listing};
 
-/// How much a request may bring.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// The longest body, and the longest line of one that is read line by line.
-    pub(crate) body: usize,
-    /// The longest key in bytes of UTF-8, with its prefix.
-    pub(crate) key: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            body: 32 << 20,
-            key: 8 << 10,
-        }
-    }
-}
+/// How long the store may take to show that it is there.
+const READY: Duration = Duration::from_secs(2);
 
 pub(crate) struct Call<'a> {
     pub(crate) operation: Operation,
@@ -40,7 +29,9 @@ pub(crate) struct Call<'a> {
     pub(crate) store: Cow<'a, Store>,
     pub(crate) address: &'a Address,
     pub(crate) parts: &'a Parts,
-    pub(crate) limits: Limits,
+    pub(crate) limits: &'a Limits,
+    /// Which keys of a body may be reached.
+    pub(crate) access: &'a Access,
 }
 
 fn accepts(headers: &HeaderMap, form: &str) -> bool {
@@ -80,15 +71,15 @@ impl Call<'_> {
             Operation::GetMany => {
                 body::form(headers)?;
                 let values = params.values.unwrap_or(true);
-                groups::get(store, &body::whole(body, most).await?, lines(), values).await
+                groups::get(self, &body::whole(body, most).await?, lines(), values).await
             }
             Operation::SetMany => {
                 let form = body::form(headers)?;
-                groups::set(store, form, params.expires, body, most).await
+                groups::set(self, form, body).await
             }
             Operation::DelMany => {
                 body::form(headers)?;
-                groups::del(store, &body::whole(body, most).await?).await
+                groups::del(self, &body::whole(body, most).await?).await
             }
             Operation::Prune => {
                 body::form(headers)?;
@@ -96,11 +87,12 @@ impl Call<'_> {
             }
             Operation::Evict => {
                 body::form(headers)?;
-                groups::evict(store, &body::whole(body, most).await?).await
+                groups::evict(self, &body::whole(body, most).await?).await
             }
             Operation::Store => info::store(store, self.limits.key, most).await,
             Operation::Ready => {
-                store.has("ready").await?;
+                let asked = timeout(READY, async { store.has("ready").await });
+                asked.await.map_err(|_| Problem::late(false))??;
                 Ok(empty(StatusCode::OK))
             }
             Operation::Ping => Ok(empty(StatusCode::OK)),

@@ -32,6 +32,67 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    pub(crate) const ALL: [Self; 20] = [
+        Self::Get,
+        Self::Has,
+        Self::Set,
+        Self::Insert,
+        Self::Touch,
+        Self::Del,
+        Self::Add,
+        Self::List,
+        Self::Clear,
+        Self::GetMany,
+        Self::SetMany,
+        Self::DelMany,
+        Self::Prune,
+        Self::Evict,
+        Self::Store,
+        Self::Ready,
+        Self::Ping,
+        Self::Metrics,
+        Self::Page,
+        Self::OpenApi,
+    ];
+
+    /// Whether it changes what is stored.
+    pub(crate) fn writes(self) -> bool {
+        use Operation as O;
+        matches!(
+            self,
+            O::Set
+                | O::Insert
+                | O::Touch
+                | O::Del
+                | O::Add
+                | O::Clear
+                | O::SetMany
+                | O::DelMany
+                | O::Prune
+                | O::Evict
+        )
+    }
+
+    /// Whether it needs no token: nothing of the store is in it.
+    pub(crate) fn is_open(self) -> bool {
+        matches!(self, Self::Ping | Self::Page | Self::OpenApi)
+    }
+
+    /// Whether it is answered however much is under way.
+    pub(crate) fn is_light(self) -> bool {
+        self.is_open() || matches!(self, Self::Ready | Self::Metrics)
+    }
+
+    /// Whether it tells or changes what is under keys.
+    pub(crate) fn is_about_keys(self) -> bool {
+        !self.is_light() && self != Self::Store
+    }
+
+    /// Whether it is about every key that begins with the prefix of the request, or any.
+    pub(crate) fn is_about_all(self) -> bool {
+        matches!(self, Self::Add | Self::List | Self::Clear | Self::Prune)
+    }
+
     /// Its name in logs and metrics.
     #[allow(dead_code, reason = "logs and metrics come with the listener")]
     pub(crate) fn as_str(self) -> &'static str {

@@ -1,23 +1,25 @@
-//! The router: from a request to what answers it.
+//! How a store is served, as an application says it.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::HeaderName;
-use http::{HeaderValue, Method, Request};
-use polystore_kv::Store;
+use axum::response::Response;
+use http::Request;
+use polystore_kv::{Result, Store};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
-use crate::call::{Call, Limits};
-use crate::operation::Operation;
-use crate::problem::Outcome;
-use crate::target::Address;
-
-const PROTOCOL: HeaderName = HeaderName::from_static("polystore-protocol");
+use crate::auth::Tokens;
+use crate::cors::Origins;
+use crate::handle::Handle;
+use crate::limits::Limits;
+use crate::listen::listen;
+use crate::metrics::Metrics;
+use crate::tls::Tls;
 
 /// A router that serves `store` to whoever reaches it, for an application of one's own, with
 /// its own middleware in front: `nest_service("/kv", router(store))`. (axum's `nest` would leave
@@ -27,10 +29,30 @@ pub fn router(store: Store) -> Router {
 }
 
 /// How a store is served.
+///
+/// ```no_run
+/// use polystore_kv::kv;
+/// use polystore_server::Server;
+///
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = tokio::net::TcpListener::bind("0.0.0.0:3000").await?;
+/// let server = Server::new(kv("memory:")?)
+///     .tokens(std::env::var("TOKENS")?.parse()?)
+///     .cors_origin("https://app.example")?;
+/// server.serve(listener, std::future::pending()).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Server {
     store: Store,
     limits: Limits,
+    tokens: Option<Tokens>,
+    has_path_tokens: bool,
+    allows_anonymous: bool,
+    origins: Origins,
+    hosts: Vec<String>,
+    tls: Option<Tls>,
 }
 
 impl Server {
@@ -40,54 +62,119 @@ impl Server {
         Self {
             store,
             limits: Limits::default(),
+            tokens: None,
+            has_path_tokens: false,
+            allows_anonymous: false,
+            origins: Origins::default(),
+            hosts: Vec::new(),
+            tls: None,
         }
     }
 
-    /// The router.
-    pub fn router(self) -> Router {
-        Router::new().fallback(serve).with_state(Arc::new(self))
+    /// Asks for one of these tokens, for all but `/ping`, the page and its description of the
+    /// protocol. A token of any prefix may see `/_/store`, `/_/ready` and `/_/metrics`.
+    #[must_use]
+    pub fn tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = Some(tokens);
+        self
     }
 
-    /// Serves on `listener` until `shutdown` is done, and then finishes what is under way.
+    /// Takes tokens in the path as well, `/_/t/TOKEN/…`, for clients that can send no header. Logs of a
+    /// proxy in front have them then.
+    #[must_use]
+    pub fn path_tokens(mut self) -> Self {
+        self.has_path_tokens = true;
+        self
+    }
+
+    /// Lets [`serve`](Self::serve) go without tokens where other machines can reach it.
+    #[must_use]
+    pub fn allow_anonymous(mut self) -> Self {
+        self.allows_anonymous = true;
+        self
+    }
+
+    /// Replaces the default limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Lets pages of this origin ask, such as `https://app.example`. Can be said several times.
     ///
     /// # Errors
-    /// When no more connections can be accepted.
+    /// `InvalidOption` if it is no origin; there is no `*`.
+    pub fn cors_origin(mut self, origin: &str) -> Result<Self> {
+        self.origins.push(origin)?;
+        Ok(self)
+    }
+
+    /// A name by which requests may address the server, as the header `host` has it, without a port.
+    /// Can be said several times; then every other name is refused with 421, but those of the machine
+    /// itself (`localhost`, 127.0.0.1, `[::1]`). [`serve`](Self::serve) without tokens on a loopback
+    /// address checks names always, so that no web page gets in by having its name lead there.
+    #[must_use]
+    pub fn host(mut self, name: &str) -> Self {
+        self.hosts.push(name.to_ascii_lowercase());
+        self
+    }
+
+    /// Has [`serve`](Self::serve) speak TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// The router, to be used within a tokio runtime. Connections and TLS are up to whoever serves it.
+    pub fn router(self) -> Router {
+        let checks_host = !self.hosts.is_empty();
+        Router::new()
+            .fallback(respond)
+            .with_state(self.handle(checks_host))
+    }
+
+    /// Serves on `listener` until `shutdown` is done, and then finishes what is under way, for at most
+    /// [`drain_time`](Limits::drain_time). The store stays open.
+    ///
+    /// # Errors
+    /// `InvalidInput` if there are no tokens, other machines can reach the listener, and
+    /// [`allow_anonymous`](Self::allow_anonymous) was not said.
     pub async fn serve(
         self,
         listener: TcpListener,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> std::io::Result<()> {
-        let serving = axum::serve(listener, self.router());
-        serving.with_graceful_shutdown(shutdown).await
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> io::Result<()> {
+        let address = listener.local_addr()?.ip().to_canonical();
+        let is_anonymous = self.tokens.is_none();
+        if is_anonymous && !address.is_loopback() && !self.allows_anonymous {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "other machines can reach this address: give tokens, or say that anyone may come",
+            ));
+        }
+        let tls = self.tls.clone();
+        let checks_host = !self.hosts.is_empty() || is_anonymous && address.is_loopback();
+        listen(self.handle(checks_host), listener, tls, shutdown).await;
+        Ok(())
     }
-}
 
-async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
-    let is_head = request.method() == Method::HEAD;
-    let mut response = match server.answer(request).await {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(),
-    };
-    let version = HeaderValue::from_static("1");
-    response.headers_mut().insert(PROTOCOL, version);
-    if is_head {
-        *response.body_mut() = Body::empty();
-    }
-    response
-}
-
-impl Server {
-    async fn answer(&self, request: Request<Body>) -> Outcome<Response> {
-        let (parts, body) = request.into_parts();
-        let address = Address::parse(&parts.uri)?;
-        let operation = Operation::of(&parts.method, &address, &parts.headers)?;
-        let call = Call {
-            operation,
-            store: address.params.store(&self.store),
-            address: &address,
-            parts: &parts,
+    fn handle(self, checks_host: bool) -> Arc<Handle> {
+        Arc::new(Handle {
+            kind: self.store.kind().into_owned(),
+            room: Arc::new(Semaphore::new(self.limits.requests)),
+            store: self.store,
             limits: self.limits,
-        };
-        call.answer(body).await
+            tokens: self.tokens,
+            has_path_tokens: self.has_path_tokens,
+            origins: self.origins,
+            hosts: checks_host.then_some(self.hosts),
+            metrics: Metrics::new(),
+        })
     }
+}
+
+async fn respond(State(handle): State<Arc<Handle>>, request: Request<Body>) -> Response {
+    handle.respond(request, None).await
 }
