@@ -20,7 +20,7 @@ Exit codes:
   2    the command line, the input or the store's URL is wrong, or the store
        cannot do this
   3    the store or a file failed, or what is stored is broken
-  130  stopped by Ctrl-C; the stores are whole";
+  130  stopped by Ctrl-C; the stores are whole (serve ends with 0 at the first)";
 
 /// Reads and writes key-value stores: files, folders, SQLite, LevelDB, Redis, PostgreSQL, etcd.
 #[derive(Parser, Debug)]

@@ -106,7 +106,7 @@ impl Handle {
     }
 
     fn access(&self, parts: &Parts, address: &Address, operation: Operation) -> Outcome<Access> {
-        let in_path = address.path_token.as_deref();
+        let in_path = address.path_token.as_ref().map(|it| &*it.0);
         if in_path.is_some() && !self.has_path_tokens {
             return Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
@@ -139,13 +139,11 @@ impl Handle {
         let Some(hosts) = &self.hosts else {
             return Ok(());
         };
-        let host = parts.uri.authority().cloned().or_else(|| {
-            let host = parts.headers.get(HOST)?;
-            Authority::try_from(host.as_bytes()).ok()
-        });
+        let authority = parts.uri.authority().map(Authority::as_str);
+        let host = authority.or_else(|| parts.headers.get(HOST)?.to_str().ok());
         let is_known = host.is_some_and(|host| {
-            let name = host.host().to_ascii_lowercase();
-            is_this_machine(&name) || hosts.contains(&name)
+            let name = without_port(host);
+            is_this_machine(name) || hosts.iter().any(|it| it.eq_ignore_ascii_case(name))
         });
         match is_known {
             true => Ok(()),
@@ -158,9 +156,17 @@ impl Handle {
     }
 }
 
+fn without_port(host: &str) -> &str {
+    let end = match host.strip_prefix('[') {
+        Some(rest) => rest.find(']').map(|at| at + 2),
+        None => host.find(':'),
+    };
+    end.map_or(host, |end| &host[..end])
+}
+
 fn is_this_machine(name: &str) -> bool {
     let v6 = name.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
-    name == "localhost"
+    name.eq_ignore_ascii_case("localhost")
         || name.parse().is_ok_and(|it: Ipv4Addr| it.is_loopback())
         || v6.is_some_and(|it| it.parse().is_ok_and(|it: Ipv6Addr| it.is_loopback()))
 }
@@ -180,6 +186,8 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(super::is_this_machine(name), is_own, "{name}");
+            assert_eq!(super::without_port(&format!("{name}:80")), name);
+            assert_eq!(super::without_port(name), name);
         }
     }
 }

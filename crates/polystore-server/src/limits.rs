@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 /// What a server takes at most. Each has a default that is meant to be kept.
 ///
 /// ```
@@ -40,6 +42,27 @@ pub struct Limits {
     /// How long what is under way may take after the server is told to stop: 10 s. Of
     /// [`Server::serve`](crate::Server::serve).
     pub drain_time: Duration,
+}
+
+/// What is longer is as good as for ever, and no clock goes further.
+const EVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+impl Limits {
+    /// The same within what can be counted.
+    pub(crate) fn countable(mut self) -> Self {
+        for count in [&mut self.requests, &mut self.connections] {
+            *count = (*count).min(Semaphore::MAX_PERMITS);
+        }
+        for time in [
+            &mut self.request_time,
+            &mut self.idle_time,
+            &mut self.header_time,
+            &mut self.drain_time,
+        ] {
+            *time = (*time).min(EVER);
+        }
+        self
+    }
 }
 
 impl Default for Limits {

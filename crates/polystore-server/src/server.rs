@@ -97,7 +97,7 @@ impl Server {
     /// Replaces the default limits.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.limits = limits.countable();
         self
     }
 
@@ -116,7 +116,7 @@ impl Server {
     /// address checks names always, so that no web page gets in by having its name lead there.
     #[must_use]
     pub fn host(mut self, name: &str) -> Self {
-        self.hosts.push(name.to_ascii_lowercase());
+        self.hosts.push(name.to_owned());
         self
     }
 

@@ -1,6 +1,7 @@
 //! What a request is about: its path and its parameters, strictly.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use http::Uri;
 use percent_encoding::percent_decode_str;
@@ -24,8 +25,17 @@ pub(crate) struct Address {
     pub(crate) target: Target,
     #[allow(dead_code, reason = "tokens are checked by the listener")]
     /// What stood in the path as `/_/t/TOKEN/`.
-    pub(crate) path_token: Option<String>,
+    pub(crate) path_token: Option<PathToken>,
     pub(crate) params: Params,
+}
+
+/// Never shown.
+pub(crate) struct PathToken(pub(crate) String);
+
+impl fmt::Debug for PathToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PathToken")
+    }
 }
 
 /// What may stand after the `?`.
@@ -63,14 +73,14 @@ impl Address {
 }
 
 /// Takes `/_/t/TOKEN` off the path.
-fn token_in(path: &str) -> Outcome<(Option<String>, &str)> {
+fn token_in(path: &str) -> Outcome<(Option<PathToken>, &str)> {
     let Some(rest) = path.strip_prefix("/_/t/") else {
         return Ok((None, path));
     };
     let Some((token, _)) = rest.split_once('/').filter(|(token, _)| !token.is_empty()) else {
         return Err(Problem::bad("a token in the path is /_/t/TOKEN/"));
     };
-    Ok((Some(decoded(token)?), &rest[token.len()..]))
+    Ok((Some(PathToken(decoded(token)?)), &rest[token.len()..]))
 }
 
 fn target_in(path: &str) -> Outcome<Target> {
