@@ -15,6 +15,7 @@
 //! # app().unwrap();
 //! ```
 
+mod accept;
 mod body;
 mod call;
 mod groups;

@@ -7,12 +7,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::HeaderName;
+use http::header::{CACHE_CONTROL, HeaderName};
 use http::{HeaderValue, Method, Request};
 use polystore_kv::Store;
 use tokio::net::TcpListener;
 
-use crate::call::{Call, Limits};
+use crate::call::{Call, Limits, options};
 use crate::operation::Operation;
 use crate::problem::Outcome;
 use crate::target::Address;
@@ -63,16 +63,19 @@ impl Server {
 }
 
 async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
-    let is_head = request.method() == Method::HEAD;
+    let is_options = request.method() == Method::OPTIONS;
     let mut response = match server.answer(request).await {
         Ok(response) => response,
-        Err(problem) => problem.into_response(),
+        Err(problem) => match problem.allow.filter(|_| is_options) {
+            Some(allowed) => options(allowed),
+            None => problem.into_response(),
+        },
     };
-    let version = HeaderValue::from_static("1");
-    response.headers_mut().insert(PROTOCOL, version);
-    if is_head {
-        *response.body_mut() = Body::empty();
-    }
+    let headers = response.headers_mut();
+    headers.insert(PROTOCOL, HeaderValue::from_static("1"));
+    // Values change at any time.
+    let no_store = HeaderValue::from_static("no-store");
+    headers.entry(CACHE_CONTROL).or_insert(no_store);
     response
 }
 

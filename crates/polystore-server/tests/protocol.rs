@@ -87,7 +87,7 @@ async fn many_go_at_once() {
         r#"{"keys":["p:b","p:a","p:c"]}"#,
     )
     .await;
-    assert_eq!(got.text, r#"{"p:a":1,"p:b":2}"#);
+    assert_eq!(got.text, r#"{"p:b":2,"p:a":1}"#);
     let got = ask(
         &app,
         "POST /_/get",
