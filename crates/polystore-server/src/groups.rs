@@ -169,7 +169,9 @@ impl Group<'_> {
                 return lines.stop(body::too_long(self.limits.body)).await;
             }
         }
-        lines.take(&buffer).await?;
+        if !buffer.is_empty() {
+            lines.take(&buffer).await?;
+        }
         lines.flush().await?;
         Ok(json(format!("{{\"set\":{}}}", lines.put)))
     }

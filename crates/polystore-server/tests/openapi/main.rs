@@ -1,4 +1,4 @@
-//! The OpenAPI document, the server and the page of documentation say the same.
+//! The `OpenAPI` document, the server and the page of documentation say the same.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
