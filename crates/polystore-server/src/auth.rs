@@ -163,25 +163,15 @@ pub(crate) fn token<'r>(headers: &'r HeaderMap, in_path: Option<&'r str>) -> Opt
 }
 
 /// What a request may reach below the prefix that it names.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Access {
     /// What each key has to begin with.
     start: String,
-    /// How long it may be.
-    most: usize,
 }
 
 impl Access {
-    /// To keys of at most `most` bytes.
-    pub(crate) fn to_all(most: usize) -> Self {
-        Self {
-            start: String::new(),
-            most,
-        }
-    }
-
-    /// The same for a token, and a request about what is below `prefix`.
-    pub(crate) fn of(self, grant: &Grant, writes: bool, prefix: &str) -> Outcome<Self> {
+    /// Of a token, for a request about what is below `prefix`.
+    pub(crate) fn of(grant: &Grant, writes: bool, prefix: &str) -> Outcome<Self> {
         if writes && !grant.may_write {
             return Err(denied("this token may only read"));
         }
@@ -190,17 +180,7 @@ impl Access {
             None if prefix.starts_with(&*grant.prefix) => String::new(),
             None => return Err(outside()),
         };
-        Ok(Self { start, ..self })
-    }
-
-    /// Refuses a key of a body that is too long or that the token may not reach.
-    pub(crate) fn check(&self, key: &str) -> Outcome<()> {
-        if key.len() > self.most {
-            return Err(Problem::bad_key(
-                "a key in the body is longer than the server takes",
-            ));
-        }
-        self.reach(key)
+        Ok(Self { start })
     }
 
     /// Refuses a key that the token may not reach.
@@ -300,14 +280,12 @@ mod tests {
             ("app:", "", true, true),
             ("app:1:", "x", true, true),
         ] {
-            let access = Access::to_all(9).of(&grant, true, prefix).unwrap();
-            assert_eq!(access.check(key).is_ok(), may, "{prefix} {key}");
+            let access = Access::of(&grant, true, prefix).unwrap();
+            assert_eq!(access.reach(key).is_ok(), may, "{prefix} {key}");
             assert_eq!(access.check_all().is_ok(), may_all, "{prefix} {key}");
         }
         for prefix in ["b", "apx", "App:"] {
-            assert!(Access::to_all(9).of(&grant, true, prefix).is_err());
+            assert!(Access::of(&grant, true, prefix).is_err());
         }
-        let access = Access::to_all(9).of(&grant, true, "").unwrap();
-        assert!(access.check("app:12345").is_ok() && access.check("app:123456").is_err());
     }
 }

@@ -4,25 +4,32 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::OriginalUri;
 use axum::response::Response;
-use http::header::{ACCEPT, LOCATION};
+use http::header::{
+    ALLOW, CONTENT_RANGE, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LOCATION,
+};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use polystore_kv::Store;
 use tokio::time::timeout;
 
 use crate::auth::Access;
-use crate::items::{self, Item};
+use crate::groups::Group;
 use crate::limits::Limits;
 use crate::operation::Operation;
 use crate::problem::{Outcome, Problem};
 use crate::respond::{empty, json, text};
 use crate::target::{Address, Target};
-use crate::{body, groups, info, listing};
+use crate::{accept, body, info, items, listing};
+
+/// The protocol for programs.
+const OPENAPI: &str = include_str!("openapi.json");
 
 /// How long the store may take to show that it is there.
 const READY: Duration = Duration::from_secs(2);
 
+/// A request that is known to mean something.
 pub(crate) struct Call<'a> {
     pub(crate) operation: Operation,
     /// With the prefix of the request.
@@ -34,85 +41,99 @@ pub(crate) struct Call<'a> {
     pub(crate) access: &'a Access,
 }
 
-fn accepts(headers: &HeaderMap, form: &str) -> bool {
-    let accepted = headers.get_all(ACCEPT).into_iter();
-    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
-    accepted.any(|value| {
-        let mut forms = value.split(',');
-        forms.any(|it| it.split(';').next().unwrap_or_default().trim() == form)
-    })
-}
-
 impl Call<'_> {
     pub(crate) async fn answer(&self, body: Body) -> Outcome<Response> {
-        let (store, params) = (&*self.store, &self.address.params);
-        let headers = &self.parts.headers;
-        let most = self.limits.body;
-        let item = Item {
-            store,
-            key: self.key()?,
-            params,
-            headers,
-            most,
+        use Operation as Op;
+        self.check()?;
+        let (store, params, headers) = (&*self.store, &self.address.params, &self.parts.headers);
+        let (most, expires) = (self.limits.body, params.expires);
+        let ttl = params.ttl.unwrap_or(true);
+        let key = match &self.address.target {
+            Target::Key(key) => &key[..],
+            _ => "",
         };
-        let lines = || accepts(headers, "application/x-ndjson");
+        let group = Group {
+            store,
+            prefix: params.prefix(),
+            limits: self.limits,
+            access: self.access,
+        };
         match self.operation {
-            Operation::Get => item.get().await,
-            Operation::Has => item.head().await,
-            Operation::Set | Operation::Insert => item.put(body).await,
-            Operation::Touch => item.touch().await,
-            Operation::Del => item.del().await,
-            Operation::Add => {
-                body::form(headers)?;
-                items::add(store, params.expires, body::whole(body, most).await?).await
+            Op::Get => items::get(store, key, ttl).await,
+            Op::Has => items::has(store, key, ttl).await,
+            Op::Set => items::set(store, key, expires, &body::whole(body, most).await?).await,
+            Op::Insert => {
+                items::check_condition(headers)?;
+                items::insert(store, key, expires, &body::whole(body, most).await?).await
             }
-            Operation::List => listing::answer(store, params, lines()).await,
-            Operation::Clear => self.clear().await,
-            Operation::GetMany => {
-                body::form(headers)?;
-                let values = params.values.unwrap_or(true);
-                groups::get(self, &body::whole(body, most).await?, lines(), values).await
+            Op::Touch => items::touch(store, key, expires, body).await,
+            Op::Del => items::del(store, key).await,
+            Op::Add => {
+                let body = body::json(headers, body, most).await?;
+                items::add(store, expires, &body, &self.mount(), params.prefix()).await
             }
-            Operation::SetMany => {
-                let form = body::form(headers)?;
-                groups::set(self, form, body).await
+            Op::List => {
+                let form = listing::Form::of(accept::lines(headers)?, params)?;
+                listing::answer(store, params, form).await
             }
-            Operation::DelMany => {
-                body::form(headers)?;
-                groups::del(self, &body::whole(body, most).await?).await
+            Op::Clear => self.clear().await,
+            Op::GetMany => {
+                let form = listing::Form::of(accept::lines(headers)?, params)?;
+                group
+                    .get(&body::json(headers, body, most).await?, form)
+                    .await
             }
-            Operation::Prune => {
-                body::form(headers)?;
-                groups::prune(store).await
+            Op::SetMany => match body::form(headers)? {
+                body::Form::Json => group.set(expires, &body::whole(body, most).await?).await,
+                body::Form::Lines => group.set_lines(expires, body).await,
+            },
+            Op::DelMany => group.del(&body::json(headers, body, most).await?).await,
+            Op::Prune => {
+                body::json(headers, body, most).await?;
+                group.prune().await
             }
-            Operation::Evict => {
-                body::form(headers)?;
-                groups::evict(self, &body::whole(body, most).await?).await
-            }
-            Operation::Store => info::store(store, self.limits.key, most).await,
-            Operation::Ready => {
+            Op::Evict => group.evict(&body::json(headers, body, most).await?).await,
+            Op::Store => info::store(store, self.limits.key, most).await,
+            Op::Ready => {
                 let asked = timeout(READY, async { store.has("ready").await });
                 asked.await.map_err(|_| Problem::late(false))??;
                 Ok(empty(StatusCode::OK))
             }
-            Operation::Ping => Ok(empty(StatusCode::OK)),
-            Operation::Page => self.page(),
-            Operation::Metrics | Operation::OpenApi => Err(Problem::not_found()),
+            Op::Ping => Ok(empty(StatusCode::OK)),
+            Op::Page => self.page(),
+            Op::OpenApi => Ok(json(OPENAPI)),
+            Op::Metrics => Err(Problem::not_found("metrics are not served here")),
         }
     }
 
-    fn key(&self) -> Outcome<&str> {
-        let Target::Key(key) = &self.address.target else {
-            return Ok("");
+    fn check(&self) -> Outcome<()> {
+        use Operation as Op;
+        let params = &self.address.params;
+        params.check(self.operation)?;
+        let key = match &self.address.target {
+            Target::Key(key) => &key[..],
+            _ => "",
         };
-        if self.address.params.prefix().len() + key.len() <= self.limits.key {
-            return Ok(key);
+        let fits = self.limits.check_key(params.prefix(), key);
+        fits.map_err(|problem| problem.with_status(StatusCode::URI_TOO_LONG))?;
+        let writes_one = matches!(
+            self.operation,
+            Op::Set | Op::Insert | Op::Touch | Op::Del | Op::Add | Op::Clear
+        );
+        if !writes_one {
+            return Ok(());
         }
-        Err(Problem::new(
-            StatusCode::URI_TOO_LONG,
-            "invalid_key",
-            format!("a key has at most {} bytes here", self.limits.key),
-        ))
+        // Who sends a condition relies on it.
+        let headers = &self.parts.headers;
+        let is_there = |name: &&HeaderName| headers.contains_key(*name);
+        let unknown = [IF_MATCH, IF_UNMODIFIED_SINCE, CONTENT_RANGE];
+        if let Some(name) = unknown.iter().find(is_there) {
+            return Err(Problem::bad(format!("there is no {name} here")));
+        }
+        if self.operation != Op::Insert && headers.contains_key(IF_NONE_MATCH) {
+            return Err(Problem::bad("if-none-match goes with PUT only"));
+        }
+        body::check_plain(headers)
     }
 
     async fn clear(&self) -> Outcome<Response> {
@@ -131,16 +152,35 @@ impl Call<'_> {
 
     fn page(&self) -> Outcome<Response> {
         if self.address.target != Target::Root {
-            return Err(Problem::not_found());
+            return Err(Problem::not_found("there is no page here"));
         }
-        if !accepts(&self.parts.headers, "text/html") {
-            return Err(Problem::bad(
+        if !accept::html(&self.parts.headers) {
+            return Err(Problem::bad_key(
                 "a path cannot carry the empty key: use ?key=, or ?prefix= for a listing",
             ));
         }
         let mut response = empty(StatusCode::SEE_OTHER);
-        let page = HeaderValue::from_static("_/");
-        response.headers_mut().insert(LOCATION, page);
+        if let Ok(page) = HeaderValue::try_from(format!("{}_/", self.mount())) {
+            response.headers_mut().insert(LOCATION, page);
+        }
         Ok(response)
     }
+
+    /// What leads from the path of a request to `/` to what is below it: `/kv` is not below `/kv`.
+    fn mount(&self) -> String {
+        let original = self.parts.extensions.get();
+        let uri = original.map_or(&self.parts.uri, |OriginalUri(uri)| uri);
+        match uri.path().rsplit('/').next() {
+            None | Some("") => String::new(),
+            Some(last) => format!("./{last}/"),
+        }
+    }
+}
+
+/// The answer to `OPTIONS`, of the methods that there are.
+pub(crate) fn options(allowed: &'static str) -> Response {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    let allowed = HeaderValue::from_static(allowed);
+    response.headers_mut().insert(ALLOW, allowed);
+    response
 }

@@ -12,6 +12,7 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use polystore_kv::Error;
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
@@ -97,7 +98,8 @@ impl HttpBody for Sent {
 /// The body of a reply.
 struct Taken {
     reply: Arc<Mutex<Reply>>,
-    timer: AbortHandle,
+    /// None outside of tokio, where there are no timers.
+    timer: Option<AbortHandle>,
 }
 
 /// What is gone when the client is too slow.
@@ -124,7 +126,10 @@ pub(crate) fn taken(body: Body, record: Record, idle: Duration) -> Body {
         rest: Bytes::new(),
         handed: Some(Instant::now()),
     }));
-    let timer = tokio::spawn(drop_if_left(Arc::clone(&reply), idle)).abort_handle();
+    let timer = Handle::try_current().ok().map(|runtime| {
+        let task = runtime.spawn(drop_if_left(Arc::clone(&reply), idle));
+        task.abort_handle()
+    });
     Body::new(Taken { reply, timer })
 }
 
@@ -148,7 +153,9 @@ async fn drop_if_left(reply: Arc<Mutex<Reply>>, idle: Duration) {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.timer.abort();
+        if let Some(timer) = &self.timer {
+            timer.abort();
+        }
         let mut reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner);
         reply.held = None;
     }

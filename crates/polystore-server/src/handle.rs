@@ -1,11 +1,14 @@
 //! From a request to its reply: who asks, whether there is room, and what is told of it.
 
+use std::future::poll_fn;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{HOST, HeaderName, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, HOST, HeaderName, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, StatusCode};
@@ -15,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::auth::{self, Access, Tokens};
 use crate::body;
-use crate::call::Call;
+use crate::call::{Call, options};
 use crate::connection::Connection;
 use crate::cors::{self, Origins};
 use crate::flow::{self, Pace};
@@ -57,18 +60,23 @@ impl Handle {
             true => Ok(cors::preflight()),
             false => self.answer(&parts, body, &mut record).await,
         };
-        let mut response = answered.unwrap_or_else(IntoResponse::into_response);
+        let is_options = parts.method == Method::OPTIONS;
+        let mut response =
+            answered.unwrap_or_else(|problem| match problem.allow.filter(|_| is_options) {
+                Some(allowed) => options(allowed),
+                None => problem.into_response(),
+            });
         record.status = response.status().as_u16();
         record.kind = response.extensions_mut().remove().map(|Kind(kind)| kind);
         let headers = response.headers_mut();
         headers.insert(PROTOCOL, HeaderValue::from_static("1"));
+        // Values change at any time.
+        let no_store = HeaderValue::from_static("no-store");
+        headers.entry(CACHE_CONTROL).or_insert(no_store);
         if record.status == StatusCode::UNAUTHORIZED.as_u16() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         self.origins.mark(&mut response, origin);
-        if parts.method == Method::HEAD {
-            *response.body_mut() = Body::empty();
-        }
         response.map(|body| flow::taken(body, record, self.limits.idle_time))
     }
 
@@ -99,10 +107,8 @@ impl Handle {
         }
         let end = Instant::now() + self.limits.request_time;
         let answer = call.answer(flow::sent(body, Pace::Until(end)));
-        match timeout_at(end, answer).await {
-            Ok(answered) => answered,
-            Err(_) => Err(Problem::late(operation.writes())),
-        }
+        let answered = within(end, answer).await;
+        answered.unwrap_or_else(|| Err(Problem::late(operation.writes())))
     }
 
     fn access(&self, parts: &Parts, address: &Address, operation: Operation) -> Outcome<Access> {
@@ -115,17 +121,16 @@ impl Handle {
             ));
         }
         let prefix = address.params.prefix();
-        let access = Access::to_all(self.limits.key.saturating_sub(prefix.len()));
         let tokens = match &self.tokens {
             Some(tokens) if !operation.is_open() => tokens,
-            _ => return Ok(access),
+            _ => return Ok(Access::default()),
         };
         let token = auth::token(&parts.headers, in_path).ok_or_else(auth::unknown)?;
         let grant = tokens.find(token).ok_or_else(auth::unknown)?;
         if !operation.is_about_keys() {
-            return Ok(access);
+            return Ok(Access::default());
         }
-        let access = access.of(&grant, operation.writes(), prefix)?;
+        let access = Access::of(&grant, operation.writes(), prefix)?;
         match &address.target {
             Target::Key(key) => access.reach(key)?,
             _ if operation.is_about_all() => access.check_all()?,
@@ -153,6 +158,15 @@ impl Handle {
                 "the server does not answer to this name: tell it by --host, or use tokens",
             )),
         }
+    }
+}
+
+async fn within<T>(end: Instant, answer: impl Future<Output = T>) -> Option<T> {
+    let mut answer = pin!(answer);
+    // Many are there at once, and need no timer.
+    match poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx))).await {
+        Poll::Ready(answered) => Some(answered),
+        Poll::Pending => timeout_at(end, answer).await.ok(),
     }
 }
 

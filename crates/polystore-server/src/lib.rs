@@ -15,6 +15,7 @@
 //! # app().unwrap();
 //! ```
 
+mod accept;
 mod auth;
 mod body;
 mod call;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::problem::{Outcome, Problem};
+
 /// What a server takes at most. Each has a default that is meant to be kept.
 ///
 /// ```
@@ -48,6 +50,15 @@ pub struct Limits {
 const EVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 impl Limits {
+    /// Whether `key` can be one, with the prefix of the request in front.
+    pub(crate) fn check_key(&self, prefix: &str, key: &str) -> Outcome<()> {
+        if prefix.len() + key.len() <= self.key {
+            return Ok(());
+        }
+        let detail = format!("a key has at most {} bytes here", self.key);
+        Err(Problem::bad_key(detail))
+    }
+
     /// The same within what can be counted.
     pub(crate) fn countable(mut self) -> Self {
         for count in [&mut self.requests, &mut self.connections] {

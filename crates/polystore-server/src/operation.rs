@@ -133,13 +133,14 @@ impl Operation {
                 _ => return Err(Problem::method("GET, HEAD, PUT, PATCH, DELETE")),
             },
             Target::Root => match *method {
-                Method::GET | Method::HEAD if address.params.is_given => Self::List,
+                Method::GET | Method::HEAD if address.params.prefix.is_some() => Self::List,
                 // Where a browser is sent.
                 Method::GET | Method::HEAD => Self::Page,
                 Method::POST => Self::Add,
                 Method::DELETE => Self::Clear,
                 Method::PUT | Method::PATCH => return Err(Problem::unnamed("")),
-                _ => return Err(Problem::method("GET, HEAD, POST, DELETE")),
+                // With a key there are more.
+                _ => return Err(Problem::method("GET, HEAD, POST, PUT, PATCH, DELETE")),
             },
             Target::Ping => match *method {
                 Method::GET | Method::HEAD => Self::Ping,
@@ -165,7 +166,7 @@ impl Operation {
             "del" => Self::DelMany,
             "prune" => Self::Prune,
             "evict" => Self::Evict,
-            _ => return Err(Problem::not_found()),
+            _ => return Err(Problem::not_found("there is no such service")),
         };
         let is_read = matches!(
             operation,

@@ -180,7 +180,6 @@ async fn a_token_of_a_prefix_reaches_nothing_else() {
         ("GET /?key=other", ""),
         ("GET /?prefix=", ""),
         ("GET /?prefix=sho", ""),
-        ("GET /?limit=1", ""),
         ("POST /", "1"),
         ("POST /?prefix=sho", "1"),
         ("DELETE /?prefix=&all=true", ""),
@@ -257,7 +256,6 @@ async fn pages_of_named_origins_may_ask() {
         ("access-control-request-method", "PUT"),
     ];
     let closed = ask(&server().router(), "OPTIONS /a", &preflight, "").await;
-    assert_eq!(closed.status, StatusCode::METHOD_NOT_ALLOWED);
     assert!(!closed.headers.contains_key("access-control-allow-origin"));
 
     let app = server()
