@@ -7,7 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderName};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use polystore_kv::Expiry;
 
 /// What is left until an entry expires.
@@ -19,7 +19,10 @@ pub(crate) const LINES: HeaderValue = HeaderValue::from_static("application/x-nd
 pub(crate) fn reply(status: StatusCode, form: HeaderValue, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, form);
+    // Without growing again for those that every reply has.
+    let mut headers = HeaderMap::with_capacity(6);
+    headers.insert(CONTENT_TYPE, form);
+    *response.headers_mut() = headers;
     response
 }
 

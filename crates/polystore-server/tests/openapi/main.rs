@@ -38,16 +38,18 @@ async fn start() -> u16 {
     port
 }
 
-async fn passes(mut command: Command) {
+async fn passes(mut command: Command) -> String {
     let output = tokio::task::spawn_blocking(move || command.output().unwrap());
     let output = output.await.unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let stdout = text(&output.stdout);
     assert!(
         output.status.success(),
         "{}\n{}",
-        text(&output.stdout),
+        stdout,
         text(&output.stderr)
     );
+    stdout
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,8 +71,22 @@ async fn the_server_does_what_its_document_says() {
     command.current_dir(scratch.path());
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openapi/schemathesis.toml");
     command.arg("--config-file").arg(config);
-    command.args(["run", &format!("{base}/_/openapi.json"), "--url", &base]);
-    passes(command).await;
+    // The seed and the number of examples bound it; a request that hangs is a failure.
+    let bounds = ["--request-timeout", "20"];
+    command
+        .args(["run", &format!("{base}/_/openapi.json"), "--url", &base])
+        .args(bounds);
+    let report = passes(command).await;
+    let document = document();
+    let paths = document["paths"].as_object().unwrap().values();
+    let requests: usize = paths
+        .map(|methods| methods.as_object().unwrap().len())
+        .sum();
+    let tested = format!("Tested: {requests}");
+    assert!(
+        requests > 20 && report.contains(&tested),
+        "{tested}: {report}"
+    );
 }
 
 /// `GET /_/store`, for each request that the page shows.
