@@ -43,13 +43,16 @@ pub(crate) fn warn(problem: &str) {
     eprintln!("{rule}\nNOT EVERYTHING CAN RUN HERE: {problem}\n{rule}");
 }
 
-/// SQLite is C, npm's binding to it C++ that is built by make and Python; tests interrupt by `kill`.
-const TOOLS: [(&str, &str); 5] = [
+/// SQLite is C, npm's binding to it C++ that is built by make and Python; tests interrupt by `kill`, and click through
+/// the server's page in Chromium.
+const TOOLS: [(&str, &str); 7] = [
     ("cc", "build-essential"),
     ("c++", "build-essential"),
     ("make", "build-essential"),
     ("python3", "python3"),
     ("kill", "procps"),
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
 ];
 
 fn tools() -> Outcome {

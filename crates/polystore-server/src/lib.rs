@@ -20,6 +20,7 @@ mod groups;
 mod info;
 mod items;
 mod listing;
+mod page;
 mod problem;
 mod respond;
 mod server;

@@ -17,6 +17,7 @@ use crate::groups;
 use crate::info;
 use crate::items::{self, Item};
 use crate::listing;
+use crate::page;
 use crate::problem::{Outcome, Problem};
 use crate::respond::{empty, json, text};
 use crate::target::{Address, Params, Target};
@@ -192,6 +193,9 @@ impl Server {
         store: &Store,
         body: Body,
     ) -> Outcome<Response> {
+        if let Some(file) = page::find(name) {
+            return file.answer(method, headers);
+        }
         match (name, method) {
             ("store", &Method::GET) => info::store(store, self.most_key, self.most_body).await,
             ("ready", &Method::GET) => {
