@@ -34,7 +34,7 @@ const FLAGS: [&str; 11] = [
     "--remote-debugging-pipe",
 ];
 
-/// A chromedriver, which starts Chromium for each session that it is asked for (W3C WebDriver) and ends it with the
+/// A chromedriver, which starts Chromium for each session that it is asked for (W3C `WebDriver`) and ends it with the
 /// session, or with itself.
 #[derive(Debug)]
 pub struct Chromium {

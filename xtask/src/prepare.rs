@@ -19,11 +19,12 @@ pub(crate) struct Prepared {
 /// Makes sure of everything that is not Rust, installing what is missing where that is possible.
 pub(crate) fn prepare() -> Outcome<Prepared> {
     let mut prepared = Prepared::default();
-    let environment = tools().and_then(|()| node::prepare());
+    let environment = install_missing(&TOOLS).and_then(|()| node::prepare());
     // A person may well do without; CI would never notice.
     for problem in [
         environment.map(|found| prepared.environment = found).err(),
         services::prepare().err(),
+        install_missing(&BROWSER).err(),
     ] {
         match problem {
             Some(problem) if in_ci() => return Err(problem),
@@ -43,23 +44,26 @@ pub(crate) fn warn(problem: &str) {
     eprintln!("{rule}\nNOT EVERYTHING CAN RUN HERE: {problem}\n{rule}");
 }
 
-/// SQLite is C, npm's binding to it C++ that is built by make and Python; tests interrupt by `kill`, and click through
-/// the server's page in Chromium.
-const TOOLS: [(&str, &str); 7] = [
+/// SQLite is C, npm's binding to it C++ that is built by make and Python; tests interrupt by `kill`.
+const TOOLS: [(&str, &str); 5] = [
     ("cc", "build-essential"),
     ("c++", "build-essential"),
     ("make", "build-essential"),
     ("python3", "python3"),
     ("kill", "procps"),
+];
+
+/// The server's page is clicked through.
+const BROWSER: [(&str, &str); 2] = [
     ("chromium", "chromium"),
     ("chromedriver", "chromium-driver"),
 ];
 
-fn tools() -> Outcome {
-    let missing: BTreeSet<&str> = TOOLS
-        .into_iter()
-        .filter(|(tool, _)| !is_there(tool))
-        .map(|(_, package)| package)
+fn install_missing(programs: &[(&str, &'static str)]) -> Outcome {
+    let missing: BTreeSet<&str> = programs
+        .iter()
+        .filter(|(program, _)| !is_there(program))
+        .map(|(_, package)| *package)
         .collect();
     if missing.is_empty() {
         return Ok(());

@@ -63,7 +63,7 @@ for (const picks of document.querySelectorAll(".picks")) {
 export function expiry(text) {
   const said = text.trim();
   if (said === "") return undefined;
-  if (/^[-+]?[0.]*$/.test(said) || said.startsWith("-")) {
+  if (/^\+?[0.]+\s*[a-z]*$/i.test(said) || said.startsWith("-")) {
     throw new Error("An expiry is longer than zero. To remove the entry, delete it.");
   }
   return said;

@@ -147,6 +147,12 @@ function showList() {
   $("#none").hidden = !isBlank || !$("#empty").hidden;
   text.showKey($("#none-prefix"), prefix);
   showCurl();
+  showRange();
+}
+
+function showRange() {
+  const { entries, cursors } = state;
+  const isStart = cursors.length === 1;
   const from = (cursors.length - 1) * PAGE + 1;
   $("#range").textContent = entries.length ? `${from}–${from + entries.length - 1}${state.hasMore ? "" : isStart ? ` of ${entries.length}` : ", the last"}` : "";
   $("#previous").disabled = isStart;
@@ -210,6 +216,7 @@ function drop(key) {
   const hadFocus = option === document.activeElement;
   if (next) next.tabIndex = 0;
   option.remove();
+  showRange();
   if (hadFocus) next?.focus();
   if (!state.entries.length) {
     if (state.cursors.length > 1) turn(false);
@@ -396,7 +403,7 @@ function openNew() {
   $("#editor-key").value = state.prefix;
   $("#editor-key").disabled = false;
   $("#generate").checked = false;
-  openEditor("New entry", "", `${HINT} Left empty, it is as the store is set.`, (json, expires) => create($("#editor-key").value, json, expires));
+  openEditor("New entry", "", `${HINT} Left empty, the store decides.`, (json, expires) => create($("#editor-key").value, json, expires));
   $("#editor-key").focus();
 }
 
@@ -426,7 +433,7 @@ function openEdit() {
   $("#new-key").hidden = true;
   $("#old-key").hidden = false;
   text.showKey($("#old-key bdi"), key);
-  openEditor("Edit", text.formatted(before), `${HINT} Left empty, it stays as it is.`, (json, expires) => update(key, before, json, expires));
+  openEditor("Edit", text.formatted(before), `${HINT} Left empty, the expiry stays.`, (json, expires) => update(key, before, json, expires));
   $("#editor-value").focus();
   $("#editor-value").setSelectionRange(0, 0);
 }
@@ -486,9 +493,11 @@ function openToucher() {
   open(dialog, async () => {
     const expires = expiry($("#toucher-expires").value);
     if (expires === undefined) return notice(dialog, "Say when it expires.");
-    if (!(await server.touch(key, expires))) return notice(dialog, "This entry is gone: it has expired or was deleted meanwhile.");
+    const outcome = await server.touch(key, expires);
+    if (outcome === "gone") return notice(dialog, "This entry is gone: it has expired or was deleted meanwhile.");
     dialog.close();
-    toast(expires === "never" ? "It never expires now." : "Its expiry is set.");
+    const put = outcome === "copied" ? " This store has no touch: what was there was put once more." : "";
+    toast((expires === "never" ? "It never expires now." : "Its expiry is set.") + put);
     await load();
     await choose(key);
   });

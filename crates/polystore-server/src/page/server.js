@@ -53,7 +53,9 @@ async function problem(response) {
 function told({ status, title, detail, kind, maybe_applied }) {
   const first = { 401: hasToken() ? "The server does not know this token" : "The server wants a token",
     403: "You are not allowed to do this" }[status];
-  const parts = [first, detail || title || `The server answered ${status}`].map(sentence);
+  // How a program says its token is nothing to a person.
+  if (status === 401) detail = undefined;
+  const parts = [first, detail || (!first && (title || `The server answered ${status}`))].map(sentence);
   if (maybe_applied) parts.push("It may have been done nevertheless: look before you repeat it.");
   return new Problem(parts.filter(Boolean).join(" "), status, kind);
 }
@@ -118,9 +120,14 @@ export async function add(json, expires) {
   return response.json();
 }
 
-/** Whether there was something to give another expiry. */
+/** Gives another expiry: `"done"`, `"gone"`, or `"copied"` where the store can only put again what it has. */
 export async function touch(key, expires) {
-  return (await ask("", { key, expires }, { method: "PATCH", expected: [404] })).ok;
+  const response = await ask("", { key, expires }, { method: "PATCH", expected: [404, 501] });
+  if (response.ok) return "done";
+  const entry = response.status === 501 ? await get(key) : null;
+  if (entry === null) return "gone";
+  await put(key, entry.text, expires);
+  return "copied";
 }
 
 export const del = (key) => ask("", { key }, { method: "DELETE" });

@@ -1,4 +1,4 @@
-//! A browser, by the little of W3C WebDriver that clicking through a page takes.
+//! A browser, by the little of W3C `WebDriver` that clicking through a page takes.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ impl Browser {
         self.command(Method::POST, path, body).await
     }
 
-    /// What Chromium's own protocol can do and WebDriver can't.
+    /// What Chromium's own protocol can do and `WebDriver` can't.
     pub(crate) async fn cdp(&self, what: &str, params: Value) -> Value {
         self.post("goog/cdp/execute", json!({"cmd": what, "params": params}))
             .await
@@ -204,7 +204,7 @@ impl Browser {
         let mut held = Vec::new();
         for key in keys.chars().map(String::from) {
             actions.push(json!({"type": "keyDown", "value": key}));
-            match &key == CONTROL {
+            match key == CONTROL {
                 true => held.push(key),
                 false => actions.push(json!({"type": "keyUp", "value": key})),
             }

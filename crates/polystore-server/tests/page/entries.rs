@@ -1,6 +1,6 @@
 //! What a person does with entries.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polystore_kv::backend::{Backend, BoxStream, Info, Scan, async_trait};
 use polystore_kv::{Entry, Result, kv};
@@ -141,7 +141,7 @@ async fn adding_never_overwrites_unless_told_to_and_the_server_makes_keys() {
     browser.close(&world.origin).await;
 }
 
-/// The least that a store is: it has no insert.
+/// The least that a store is: it has neither insert nor touch.
 #[derive(Default)]
 struct Shelf(std::sync::Mutex<std::collections::BTreeMap<String, Entry>>);
 
@@ -167,7 +167,7 @@ impl Backend for Shelf {
 }
 
 #[tokio::test]
-async fn a_store_without_insert_is_looked_at_first_which_is_said() {
+async fn what_a_store_cannot_do_at_once_is_done_in_steps_which_is_said() {
     let Some(browser) = Browser::open().await else {
         return;
     };
@@ -180,6 +180,12 @@ async fn a_store_without_insert_is_looked_at_first_which_is_said() {
         browser.click("#save").await;
         browser.until(&format!("document.querySelector('#toast.is-shown, #editor[open] .notice')?.textContent.includes({})", json!(says))).await;
     }
+    browser.press(ESCAPE).await;
+    browser.click("#touch").await;
+    browser.fill("#toucher-expires", "1h").await;
+    browser.click("#toucher .primary").await;
+    browser.says("#toast", "This store has no touch").await;
+    browser.says("#expires", "in 59 min").await;
     assert_eq!(world.json("a").await.unwrap(), "1");
     browser.close(&world.origin).await;
 }
@@ -267,19 +273,25 @@ async fn the_time_left_counts_down_and_at_zero_the_entry_is_gone() {
     };
     let world = World::memory().await;
     world.store.set("kept", &1).await.unwrap();
-    world
-        .store
-        .set("brief", &1)
-        .expires(Duration::from_secs(5))
-        .await
-        .unwrap();
     browser.go(&world.page()).await;
+    browser.until(&listed("kept")).await;
+    let brief = Duration::from_secs(8);
+    world.store.set("brief", &1).expires(brief).await.unwrap();
+    browser.click("#refresh").await;
     open(&browser, "brief").await;
-    for left in ["in 4 s", "in 3 s", "in 2 s"] {
-        browser.says("#expires", left).await;
-    }
+    let note = "window.seen = new Set(); new MutationObserver(() => window.seen.add(document.querySelector('#expires').textContent)).observe(document.querySelector('#expires'), {childList: true})";
+    browser.js(note).await;
     browser.until(&format!("!{}", listed("brief"))).await;
     browser.says("#gone", "has expired").await;
+    browser.says("#range", "1–1 of 1").await;
+    let seen = browser
+        .js("return [...window.seen].map(it => parseInt(it.slice(3)) || 0)")
+        .await;
+    let seen: Vec<u64> = serde_json::from_value(seen).unwrap();
+    assert!(
+        seen.len() > 2 && seen.is_sorted_by(|a, b| a > b),
+        "{seen:?}"
+    );
     browser
         .until("document.querySelector('#touch').disabled")
         .await;
@@ -312,6 +324,8 @@ async fn an_expiry_is_set_by_words_seconds_and_never() {
     browser.click("#touch").await;
     for (said, refused) in [
         ("0", "longer than zero"),
+        ("0 min", "longer than zero"),
+        ("-1", "longer than zero"),
         ("soon", "soon"),
         ("", "Say when"),
     ] {
@@ -394,6 +408,19 @@ async fn five_hundred_keys_are_paged_through_and_found_by_prefix() {
     browser.fill("#find", "user:1").await;
     browser.says("#range", "1–50 of 50").await;
     browser.until(&listed("user:100")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let allow = json!({"behavior": "allow", "downloadPath": folder.path()});
+    browser.cdp("Browser.setDownloadBehavior", allow).await;
+    browser.click("#export").await;
+    let file = folder.path().join("polystore.ndjson");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !file.exists() {
+        assert!(Instant::now() < deadline, "no file was saved");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let lines = std::fs::read_to_string(file).unwrap();
+    assert_eq!(lines.lines().count(), 50);
+    assert_eq!(lines.lines().next().unwrap(), r#"{"key":"00","value":100}"#);
     // It is still there after a reload.
     browser.reload().await;
     browser.until(&listed("user:198")).await;
@@ -590,5 +617,47 @@ async fn long_values_are_shown_in_part_until_asked_for() {
     browser
         .until("document.querySelector('#value').textContent.endsWith('399999\\n]')")
         .await;
+    browser.close(&world.origin).await;
+}
+
+/// Breaks texts at random (from a seed), and compares with what the browser says of them.
+const BREAK: &str = r#"
+return import("./text.js").then((text) => {
+  const texts = [
+    '{"a": [1, -0.5e+7, true, {"b": null}], "c\\u00e9": "x\\n\\"y", "": {}}',
+    ' [ [], {}, "", 0, "\\\\", [[1], 2] ]\n', '"text"', '-12.0E-3', 'false', '{"a":{"a":{"a":[]}}}',
+  ];
+  const pieces = ['"', "\\", "{", "}", "[", "]", ",", ":", " ", "\n", "0", "1", "-", ".", "e", "+", "true", "null", "a", "\u0001", "é", ""];
+  let seed = 7;
+  const below = (most) => (seed = (seed * 48271) % 2147483647) % most;
+  let valid = 0;
+  for (let round = 0; round < 30000; round += 1) {
+    let given = texts[below(texts.length)];
+    for (let times = below(3); times >= 0; times -= 1) {
+      const at = below(given.length + 1);
+      given = given.slice(0, at) + pieces[below(pieces.length)] + given.slice(at + below(3));
+    }
+    let value, ours, pretty;
+    try { value = JSON.stringify(JSON.parse(given)); } catch { value = null; }
+    try { ours = JSON.stringify(JSON.parse(text.compact(given))); } catch (error) {
+      if (!(error instanceof text.Mistake) || error.index > given.length || error.line < 1 || error.column < 1) return `${given}: ${error}`;
+      ours = null;
+    }
+    if (value !== ours) return `${given}: ${value} is taken for ${ours}`;
+    if (value === null) continue;
+    valid += 1;
+    if (JSON.stringify(JSON.parse(text.formatted(given))) !== value) return `${given} is shown as ${text.formatted(given)}`;
+  }
+  return valid > 2000 ? "all the same" : `${valid} of the texts were JSON`;
+});"#;
+
+#[tokio::test]
+async fn json_is_told_from_what_is_none_as_the_browser_itself_does() {
+    let Some(browser) = Browser::open().await else {
+        return;
+    };
+    let world = World::memory().await;
+    browser.go(&world.page()).await;
+    assert_eq!(browser.js(BREAK).await, json!("all the same"));
     browser.close(&world.origin).await;
 }
