@@ -7,6 +7,7 @@ mod licences;
 mod metadata;
 mod node;
 mod prepare;
+mod python;
 mod run;
 mod services;
 mod suite;
@@ -27,8 +28,8 @@ Usage: cargo xtask COMMAND
                   URLs; Ctrl-C ends them
   help            print this
 
-`test`, `ci` and `bench` need Node 20 or later with npm, C and C++ compilers, and the servers of Redis,
-PostgreSQL, PgBouncer and etcd. On Debian and Ubuntu they install what is missing (as root, or by a sudo
+`test`, `ci` and `bench` need Node 20 or later with npm, Python 3 with venv, C and C++ compilers, and the
+servers of Redis, PostgreSQL, PgBouncer and etcd. On Debian and Ubuntu they install what is missing (as root, or by a sudo
 that asks for no password), without having the servers run as services. Elsewhere the tests that need them
 are left out with a warning, unless CI is set: then that is a failure.
 ";

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use crate::run::{Outcome, in_ci};
-use crate::{apt, node, services};
+use crate::{apt, node, python, services};
 
 /// A `PATH`, where the one that tests and benchmarks were started with will not do.
 pub(crate) type Environment = Vec<(&'static str, OsString)>;
@@ -23,6 +23,7 @@ pub(crate) fn prepare() -> Outcome<Prepared> {
     // A person may well do without; CI would never notice.
     for problem in [
         environment.map(|found| prepared.environment = found).err(),
+        python::prepare().err(),
         services::prepare().err(),
         install_missing(&BROWSER).err(),
     ] {

@@ -56,4 +56,5 @@ mod subject;
 mod suite;
 mod verdict;
 
+pub use properties::HOSTILE;
 pub use suite::{Outcome, Suite, Trial};

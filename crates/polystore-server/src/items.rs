@@ -1,17 +1,19 @@
 //! Requests about one key.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{IF_MATCH, IF_NONE_MATCH, LOCATION};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::header::{IF_NONE_MATCH, LOCATION};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use polystore_kv::{Entry, Expires, Store};
+use polystore_kv::{Entry, ErrorKind, Expires, Store};
+use serde_json::value::RawValue;
 
 use crate::body;
 use crate::problem::{Outcome, Problem};
-use crate::respond::{JSON, empty, json, reply, text, with_ttl};
-use crate::target::Params;
+use crate::respond::{JSON, empty, json, reply, text, unknown_body, with_ttl};
 
 /// What `encodeURIComponent` encodes.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -25,17 +27,8 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'(')
     .remove(b')');
 
-/// What is said to one key.
-pub(crate) struct Item<'a> {
-    pub(crate) store: &'a Store,
-    pub(crate) key: &'a str,
-    pub(crate) params: &'a Params,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) most: usize,
-}
-
 /// The JSON text of an entry, without a copy.
-struct Text(std::sync::Arc<str>);
+struct Text(Arc<str>);
 
 impl AsRef<[u8]> for Text {
     fn as_ref(&self) -> &[u8] {
@@ -43,113 +36,147 @@ impl AsRef<[u8]> for Text {
     }
 }
 
-pub(crate) fn bytes_of(entry: Entry) -> Bytes {
-    Bytes::from_owner(Text(entry.into_json()))
+/// `GET`, and `HEAD` where the time that is left is asked for.
+pub(crate) async fn get(store: &Store, key: &str, ttl: bool) -> Outcome<Response> {
+    if !ttl {
+        let raw: Option<Box<RawValue>> = store.get(key).await?;
+        return Ok(match raw {
+            Some(raw) => json(String::from(Box::<str>::from(raw))),
+            None => empty(StatusCode::NOT_FOUND),
+        });
+    }
+    Ok(match store.entry(key).await? {
+        Some(entry) => {
+            let expiry = entry.expiry();
+            let text = Bytes::from_owner(Text(entry.into_json()));
+            with_ttl(json(text), expiry)
+        }
+        None => empty(StatusCode::NOT_FOUND),
+    })
 }
 
-impl Item<'_> {
-    pub(crate) async fn answer(&self, method: &Method, body: Body) -> Outcome<Response> {
-        match *method {
-            Method::GET => self.get().await,
-            Method::HEAD => self.head().await,
-            Method::PUT => self.put(body).await,
-            Method::PATCH => self.touch().await,
-            Method::DELETE => self.del().await,
-            _ => Err(Problem::method("GET, HEAD, PUT, PATCH, DELETE")),
+/// `HEAD`
+pub(crate) async fn has(store: &Store, key: &str, ttl: bool) -> Outcome<Response> {
+    if ttl {
+        return get(store, key, ttl).await;
+    }
+    Ok(match store.has(key).await? {
+        true => json(unknown_body()),
+        false => empty(StatusCode::NOT_FOUND),
+    })
+}
+
+/// `PUT`
+pub(crate) async fn set(
+    store: &Store,
+    key: &str,
+    expires: Option<Expires>,
+    body: &Bytes,
+) -> Outcome<Response> {
+    let expires = match expires {
+        Some(expires) => expires,
+        None => store.default_expires()?,
+    };
+    match (expires.to_expiry()?, std::str::from_utf8(body)) {
+        (Some(expiry), Ok(json)) => {
+            // The store looks whether it is JSON; the white space around it is not kept.
+            let json = json.trim_matches([' ', '\t', '\n', '\r']);
+            let put = store.put(key, Entry::from_stored(json, expiry)).await;
+            put.map_err(|error| match (error.kind(), body::value(body)) {
+                (ErrorKind::Corrupt, Err(problem)) => problem,
+                _ => Problem::from(error),
+            })?;
+        }
+        _ => {
+            body::value(body)?;
+            store.del(key).await?;
         }
     }
+    Ok(json(text(key)))
+}
 
-    async fn get(&self) -> Outcome<Response> {
-        if self.params.ttl == Some(false) {
-            let raw: Option<Box<serde_json::value::RawValue>> = self.store.get(self.key).await?;
-            return Ok(match raw {
-                Some(raw) => json(String::from(Box::<str>::from(raw))),
-                None => empty(StatusCode::NOT_FOUND),
-            });
-        }
-        Ok(match self.store.entry(self.key).await? {
-            Some(entry) => {
-                let expiry = entry.expiry();
-                with_ttl(json(bytes_of(entry)), expiry)
-            }
-            None => empty(StatusCode::NOT_FOUND),
-        })
-    }
-
-    async fn head(&self) -> Outcome<Response> {
-        if self.params.ttl == Some(false) {
-            return Ok(match self.store.has(self.key).await? {
-                true => json(Body::empty()),
-                false => empty(StatusCode::NOT_FOUND),
-            });
-        }
-        Ok(match self.store.entry(self.key).await? {
-            Some(entry) => with_ttl(json(Body::empty()), entry.expiry()),
-            None => empty(StatusCode::NOT_FOUND),
-        })
-    }
-
-    async fn put(&self, body: Body) -> Outcome<Response> {
-        let only_if_absent = match self.headers.get(IF_NONE_MATCH) {
-            None => false,
-            Some(value) if value == "*" => true,
-            Some(_) => return Err(Problem::bad("of if-none-match there is only *")),
-        };
-        if self.headers.contains_key(IF_MATCH) {
-            return Err(Problem::bad("there is no if-match here"));
-        }
-        let value = body::value(&body::whole(body, self.most).await?)?;
-        if only_if_absent {
-            let insert = self.store.insert(self.key, &value);
-            let is_inserted = match self.params.expires {
-                Some(expires) => insert.expires(expires).await?,
-                None => insert.await?,
-            };
-            if !is_inserted {
-                return Err(Problem::new(
-                    StatusCode::PRECONDITION_FAILED,
-                    "precondition_failed",
-                    "something is there already",
-                ));
-            }
-        } else {
-            let set = self.store.set(self.key, &value);
-            match self.params.expires {
-                Some(expires) => set.expires(expires).await?,
-                None => set.await?,
-            }
-        }
-        Ok(json(text(self.key)))
-    }
-
-    async fn touch(&self) -> Outcome<Response> {
-        let Some(expires) = self.params.expires else {
-            return Err(Problem::bad("say the new expiry: ?expires="));
-        };
-        match self.store.touch(self.key, expires).await? {
-            true => Ok(json(text(self.key))),
-            false => Err(Problem::not_found()),
-        }
-    }
-
-    async fn del(&self) -> Outcome<Response> {
-        self.store.del(self.key).await?;
-        Ok(json(text(self.key)))
+/// `PUT` with `if-none-match: *`
+pub(crate) async fn insert(
+    store: &Store,
+    key: &str,
+    expires: Option<Expires>,
+    body: &Bytes,
+) -> Outcome<Response> {
+    let insert = store.insert(key, body::value(body)?);
+    let is_inserted = match expires {
+        Some(expires) => insert.expires(expires).await?,
+        None => insert.await?,
+    };
+    match is_inserted {
+        true => Ok(json(text(key))),
+        false => Err(Problem::new(
+            StatusCode::PRECONDITION_FAILED,
+            "precondition_failed",
+            "something is there already",
+        )),
     }
 }
 
-/// `POST /`: a new key.
-pub(crate) async fn add(store: &Store, expires: Option<Expires>, body: Bytes) -> Outcome<Response> {
-    let value = body::value(&body)?;
-    let add = store.add(&value);
+/// `PATCH`
+pub(crate) async fn touch(
+    store: &Store,
+    key: &str,
+    expires: Option<Expires>,
+    body: Body,
+) -> Outcome<Response> {
+    let Some(expires) = expires else {
+        return Err(Problem::bad("say the new expiry: ?expires="));
+    };
+    // One would think that it is merged into the value.
+    if !body::whole(body, 0).await.is_ok_and(|body| body.is_empty()) {
+        return Err(Problem::bad_value("a PATCH has no body here"));
+    }
+    match store.touch(key, expires).await? {
+        true => Ok(json(text(key))),
+        false => Err(Problem::not_found("there is nothing under that key")),
+    }
+}
+
+/// `DELETE`
+pub(crate) async fn del(store: &Store, key: &str) -> Outcome<Response> {
+    store.del(key).await?;
+    Ok(json(text(key)))
+}
+
+/// `POST /`: a new key. `mount` leads from the request's own path to where keys are.
+pub(crate) async fn add(
+    store: &Store,
+    expires: Option<Expires>,
+    body: &Bytes,
+    mount: &str,
+    prefix: &str,
+) -> Outcome<Response> {
+    let add = store.add(body::value(body)?);
     let key = match expires {
         Some(expires) => add.expires(expires).await?,
         None => add.await?,
     };
     let mut response = reply(StatusCode::CREATED, JSON, text(&key));
-    let path = utf8_percent_encode(&key, SEGMENT).to_string();
-    if let Ok(path) = HeaderValue::try_from(path) {
+    if let Ok(path) = HeaderValue::try_from(path_of(mount, &format!("{prefix}{key}"))) {
         response.headers_mut().insert(LOCATION, path);
     }
     Ok(response)
+}
+
+/// Where a key is, also one that no path can carry.
+fn path_of(mount: &str, key: &str) -> String {
+    let segment = utf8_percent_encode(key, SEGMENT);
+    match key {
+        "" | "." | ".." | "ping" => format!("{mount}?key={segment}"),
+        _ => format!("{mount}{segment}"),
+    }
+}
+
+/// Whether a `PUT` is only for a key that has nothing, as the only condition that there is.
+pub(crate) fn check_condition(headers: &HeaderMap) -> Outcome<()> {
+    let mut conditions = headers.get_all(IF_NONE_MATCH).into_iter();
+    match (conditions.next(), conditions.next()) {
+        (Some(condition), None) if condition == "*" => Ok(()),
+        _ => Err(Problem::bad("of if-none-match there is only *")),
+    }
 }

@@ -15,11 +15,14 @@
 //! # app().unwrap();
 //! ```
 
+mod accept;
 mod body;
+mod call;
 mod groups;
 mod info;
 mod items;
 mod listing;
+mod operation;
 mod page;
 mod problem;
 mod respond;

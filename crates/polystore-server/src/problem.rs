@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use polystore_kv::{Error, ErrorKind};
 use serde::Serialize;
@@ -21,6 +21,8 @@ pub(crate) struct Problem {
     retryable: bool,
     retry_after: Option<Duration>,
     maybe_applied: bool,
+    /// The methods that there are, for one that is not.
+    pub(crate) allow: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -44,6 +46,7 @@ impl Problem {
             retryable: false,
             retry_after: None,
             maybe_applied: false,
+            allow: None,
         }
     }
 
@@ -62,16 +65,41 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "invalid_value", detail)
     }
 
-    pub(crate) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing")
+    /// The path of a key that no path can carry.
+    pub(crate) fn unnamed(key: &str) -> Self {
+        Self::bad_key(format!("a path cannot carry the key {key:?}: use ?key="))
+    }
+
+    pub(crate) fn not_found(detail: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
 
     pub(crate) fn method(allowed: &'static str) -> Self {
-        Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "unsupported",
-            format!("here are only: {allowed}"),
-        )
+        let detail = format!("here are only: {allowed}");
+        Self {
+            allow: Some(allowed),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "unsupported", detail)
+        }
+    }
+
+    /// The same, of a request of which some was done before.
+    pub(crate) fn of_some(self, is_begun: bool) -> Self {
+        Self {
+            maybe_applied: self.maybe_applied || is_begun,
+            ..self
+        }
+    }
+
+    pub(crate) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    /// The same, saying where.
+    pub(crate) fn within(self, place: &str) -> Self {
+        Self {
+            detail: format!("{place}: {}", self.detail),
+            ..self
+        }
     }
 
     /// The object that describes it.
@@ -89,34 +117,66 @@ impl Problem {
     }
 }
 
+/// The status of a kind, its name, and what is said of it. What only whoever runs the server can act on is in
+/// its log: an error's own message may name files and hosts.
+fn told(kind: ErrorKind) -> (StatusCode, &'static str, Option<&'static str>) {
+    use ErrorKind as Kind;
+    match kind {
+        Kind::InvalidKey => (StatusCode::BAD_REQUEST, "invalid_key", None),
+        Kind::InvalidValue => (StatusCode::BAD_REQUEST, "invalid_value", None),
+        Kind::InvalidOption => (StatusCode::BAD_REQUEST, "invalid_option", None),
+        Kind::Encode => (StatusCode::BAD_REQUEST, "encode", None),
+        Kind::Unsupported => (StatusCode::NOT_IMPLEMENTED, "unsupported", None),
+        Kind::Closed => (StatusCode::SERVICE_UNAVAILABLE, "closed", None),
+        Kind::ReadOnly => (
+            StatusCode::FORBIDDEN,
+            "read_only",
+            Some("the store can be read but not written"),
+        ),
+        Kind::Denied => (
+            StatusCode::BAD_GATEWAY,
+            "unreachable",
+            Some("the store refuses the server"),
+        ),
+        Kind::Unreachable => (
+            StatusCode::BAD_GATEWAY,
+            "unreachable",
+            Some("the store behind the server cannot be reached"),
+        ),
+        Kind::Timeout => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "timeout",
+            Some("the store behind the server did not answer in time"),
+        ),
+        Kind::Throttled => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "throttled",
+            Some("the store asks for fewer requests"),
+        ),
+        Kind::Full => (
+            StatusCode::INSUFFICIENT_STORAGE,
+            "full",
+            Some("the store is full"),
+        ),
+        Kind::Decode => (StatusCode::INTERNAL_SERVER_ERROR, "decode", None),
+        _ => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "corrupt",
+            Some("what is stored is not a value of this store"),
+        ),
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        use ErrorKind as Kind;
-        let (status, kind) = match error.kind() {
-            Kind::InvalidKey => (StatusCode::BAD_REQUEST, "invalid_key"),
-            Kind::InvalidValue => (StatusCode::BAD_REQUEST, "invalid_value"),
-            Kind::InvalidOption => (StatusCode::BAD_REQUEST, "invalid_option"),
-            Kind::Encode => (StatusCode::BAD_REQUEST, "encode"),
-            Kind::Unsupported => (StatusCode::NOT_IMPLEMENTED, "unsupported"),
-            Kind::Closed => (StatusCode::SERVICE_UNAVAILABLE, "closed"),
-            Kind::ReadOnly => (StatusCode::FORBIDDEN, "read_only"),
-            // The store refuses the server, not the server this client.
-            Kind::Denied | Kind::Unreachable => (StatusCode::BAD_GATEWAY, "unreachable"),
-            Kind::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
-            Kind::Throttled => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
-            Kind::Full => (StatusCode::INSUFFICIENT_STORAGE, "full"),
-            Kind::Decode => (StatusCode::INTERNAL_SERVER_ERROR, "decode"),
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt"),
-        };
+        let (status, kind, detail) = told(error.kind());
         Self {
-            status,
-            kind,
-            detail: error.message().to_owned(),
             retryable: error.is_retryable(),
             retry_after: error
                 .retry_after()
-                .or((kind == "throttled").then_some(WAIT)),
+                .or((error.kind() == ErrorKind::Throttled).then_some(WAIT)),
             maybe_applied: error.is_maybe_applied(),
+            ..Self::new(status, kind, detail.unwrap_or(error.message()))
         }
     }
 }
@@ -131,6 +191,9 @@ impl IntoResponse for Problem {
         if let Some(wait) = self.retry_after {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
         response
     }

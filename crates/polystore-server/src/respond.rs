@@ -1,9 +1,12 @@
 //! Replies.
 
+use std::io::Write;
+
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use futures_util::stream;
+use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, StatusCode};
 use polystore_kv::Expiry;
 
@@ -16,10 +19,7 @@ pub(crate) const LINES: HeaderValue = HeaderValue::from_static("application/x-nd
 pub(crate) fn reply(status: StatusCode, form: HeaderValue, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, form);
-    // Values change at any time.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(CONTENT_TYPE, form);
     response
 }
 
@@ -28,9 +28,16 @@ pub(crate) fn json(body: impl Into<Body>) -> Response {
 }
 
 /// A key, or another text, as JSON.
-pub(crate) fn text(text: &str) -> Bytes {
-    // A text is always JSON.
-    serde_json::to_vec(text).unwrap_or_default().into()
+pub(crate) fn text(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    write_text(&mut out, text);
+    out
+}
+
+/// Appends a text as JSON.
+pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) {
+    // A text is always JSON, and a Vec takes all that is written.
+    let _ = serde_json::to_writer(out, text);
 }
 
 pub(crate) fn empty(status: StatusCode) -> Response {
@@ -39,18 +46,33 @@ pub(crate) fn empty(status: StatusCode) -> Response {
     response
 }
 
+/// A body that is not sent and whose length is not known: for `HEAD`, which must not say a wrong one.
+pub(crate) fn unknown_body() -> Body {
+    Body::from_stream(stream::empty::<std::io::Result<Bytes>>())
+}
+
 pub(crate) fn with_ttl(mut response: Response, expiry: Expiry) -> Response {
-    let text = ttl(expiry).unwrap_or_else(|| "never".to_owned());
-    if let (false, Ok(value)) = (expiry == Expiry::Unread, HeaderValue::try_from(text)) {
-        response.headers_mut().insert(TTL, value);
-    }
+    let value = match expiry {
+        Expiry::Never => HeaderValue::from_static("never"),
+        Expiry::At(_) => {
+            let mut text = Vec::new();
+            write_ttl(&mut text, expiry);
+            match HeaderValue::from_maybe_shared(Bytes::from(text)) {
+                Ok(value) => value,
+                Err(_) => return response,
+            }
+        }
+        _ => return response,
+    };
+    response.headers_mut().insert(TTL, value);
     response
 }
 
-/// The seconds that are left, if it expires.
-pub(crate) fn ttl(expiry: Expiry) -> Option<String> {
-    let Expiry::At(at) = expiry else { return None };
-    let left = at.duration_from_now();
-    let millis = left.as_nanos().div_ceil(1_000_000);
-    Some(format!("{}.{:03}", millis / 1000, millis % 1000))
+/// Appends the seconds that are left, and gives whether it expires at all.
+pub(crate) fn write_ttl(out: &mut Vec<u8>, expiry: Expiry) -> bool {
+    let Expiry::At(at) = expiry else { return false };
+    let millis = at.duration_from_now().as_nanos().div_ceil(1_000_000);
+    // A Vec takes all that is written.
+    let _ = write!(out, "{}.{:03}", millis / 1000, millis % 1000);
+    true
 }

@@ -1,9 +1,12 @@
 //! What a request is about: its path and its parameters, strictly.
 
+use std::borrow::Cow;
+
 use http::Uri;
 use percent_encoding::percent_decode_str;
-use polystore_kv::Expires;
+use polystore_kv::{Expires, Store};
 
+use crate::operation::Operation;
 use crate::problem::{Outcome, Problem};
 
 /// What a path names.
@@ -13,14 +16,14 @@ pub(crate) enum Target {
     Root,
     Key(String),
     Ping,
-    /// What is below `/_/`: the page itself is the empty name.
+    /// What is below `/_/`, as it is written: the page itself is the empty name.
     Service(String),
 }
 
-/// Where a request goes.
-#[derive(Debug)]
+/// Where a request goes. Not `Debug`, for the token.
 pub(crate) struct Address {
     pub(crate) target: Target,
+    #[allow(dead_code, reason = "tokens are checked by the listener")]
     /// What stood in the path as `/_/t/TOKEN/`.
     pub(crate) path_token: Option<String>,
     pub(crate) params: Params,
@@ -29,7 +32,6 @@ pub(crate) struct Address {
 /// What may stand after the `?`.
 #[derive(Debug, Default)]
 pub(crate) struct Params {
-    pub(crate) is_given: bool,
     pub(crate) prefix: Option<String>,
     pub(crate) expires: Option<Expires>,
     pub(crate) limit: Option<usize>,
@@ -41,10 +43,8 @@ pub(crate) struct Params {
 
 impl Address {
     pub(crate) fn parse(uri: &Uri) -> Outcome<Self> {
-        let (mut params, key) = Params::parse(uri.query().unwrap_or_default())?;
-        params.is_given = uri.query().is_some_and(|query| !query.is_empty());
-        let path = uri.path();
-        let (path_token, path) = token_in(path)?;
+        let (path_token, path) = token_in(uri.path())?;
+        let (params, key) = Params::parse(uri.query().unwrap_or_default())?;
         let target = match (target_in(path)?, key) {
             (Target::Root, Some(key)) => Target::Key(key),
             (target, None) => target,
@@ -65,40 +65,65 @@ fn token_in(path: &str) -> Outcome<(Option<String>, &str)> {
     let Some(rest) = path.strip_prefix("/_/t/") else {
         return Ok((None, path));
     };
-    let Some((token, _)) = rest.split_once('/').filter(|(token, _)| !token.is_empty()) else {
-        return Err(Problem::bad("a token in the path is /_/t/TOKEN/"));
-    };
-    Ok((Some(decoded(token)?), &rest[token.len()..]))
+    match rest.find('/') {
+        // `/_/t/TOKEN` and, as `/_/t/TOKEN/..` arrives, `/_/t/`: never the store itself.
+        None | Some(0) => Err(Problem::bad("a token in the path is /_/t/TOKEN/")),
+        Some(end) => Ok((Some(decoded(&rest[..end])?.into_owned()), &rest[end..])),
+    }
 }
 
 fn target_in(path: &str) -> Outcome<Target> {
-    let path = path.strip_prefix('/').unwrap_or(path);
-    if path.is_empty() {
+    // Who mounts the router by hand may leave nothing of the path.
+    if matches!(path, "" | "/") {
         return Ok(Target::Root);
     }
+    let Some(path) = path.strip_prefix('/') else {
+        return Err(Problem::bad("the path does not begin with /"));
+    };
     match path.split_once('/') {
         None if path == "ping" => Ok(Target::Ping),
-        None => match &decoded(path)?[..] {
-            key @ ("." | ".." | "ping") => Err(Problem::bad_key(format!(
-                "a path cannot carry the key {key:?}: use ?key="
-            ))),
-            key => Ok(Target::Key(key.to_owned())),
+        None => match decoded(path)? {
+            key if matches!(&*key, "." | ".." | "ping") => Err(Problem::unnamed(&key)),
+            key => Ok(Target::Key(key.into_owned())),
         },
-        Some(("_", name)) => Ok(Target::Service(decoded(name)?)),
+        Some(("_", name)) => Ok(Target::Service(name.to_owned())),
         Some(_) => Err(Problem::bad_key(
-            "a key is one segment of the path: write / as %2F",
+            "a key is one segment of the path: write / as %2F, or use ?key=",
         )),
     }
 }
 
-fn decoded(text: &str) -> Outcome<String> {
-    match percent_decode_str(text).decode_utf8() {
-        Ok(decoded) => Ok(decoded.into_owned()),
-        Err(_) => Err(Problem::bad("the URL is not UTF-8 when decoded")),
+/// Without percent-encoding. What is no encoding of anything is refused: a client that sends it forgot to
+/// encode, and would get another key than it meant.
+fn decoded(text: &str) -> Outcome<Cow<'_, str>> {
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        let Some([high, low, after @ ..]) = rest.get(at + 1..) else {
+            return Err(lone_percent());
+        };
+        if !(high.is_ascii_hexdigit() && low.is_ascii_hexdigit()) {
+            return Err(lone_percent());
+        }
+        rest = after;
     }
+    percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| Problem::bad("the URL is not UTF-8 when decoded"))
+}
+
+fn lone_percent() -> Problem {
+    Problem::bad("a % in the URL is not followed by two hexadecimal digits: write it as %25")
 }
 
 impl Params {
+    /// The part of `store` that the request is about.
+    pub(crate) fn store<'a>(&self, store: &'a Store) -> Cow<'a, Store> {
+        match self.prefix() {
+            "" => Cow::Borrowed(store),
+            prefix => Cow::Owned(store.prefix(prefix)),
+        }
+    }
+
     /// The parameters, and the key that may be one of them.
     fn parse(query: &str) -> Outcome<(Self, Option<String>)> {
         let mut params = Self::default();
@@ -129,13 +154,47 @@ impl Params {
         Ok((params, key))
     }
 
+    /// Refuses what means nothing to `operation`: who sent it would take the reply for something else.
+    /// `prefix` and `expires` go with everything, as the npm package sends them.
+    pub(crate) fn check(&self, operation: Operation) -> Outcome<()> {
+        use Operation as Op;
+        let is_listing = operation == Op::List;
+        let rules = [
+            ("limit", self.limit.is_some(), is_listing),
+            ("after", self.after.is_some(), is_listing),
+            (
+                "values",
+                self.values.is_some(),
+                is_listing || operation == Op::GetMany,
+            ),
+            (
+                "ttl",
+                self.ttl.is_some(),
+                is_listing || matches!(operation, Op::Get | Op::Has),
+            ),
+            ("all", self.all.is_some(), operation == Op::Clear),
+        ];
+        match rules.iter().find(|(_, given, known)| *given && !known) {
+            None => Ok(()),
+            Some((name, _, _)) if operation == Op::Page => Err(Problem::bad(format!(
+                "the parameter {name} goes with a prefix: say ?prefix= for a listing of all"
+            ))),
+            Some((name, _, _)) => Err(Problem::bad(format!(
+                "the parameter {name} means nothing to this request"
+            ))),
+        }
+    }
+
     pub(crate) fn prefix(&self) -> &str {
         self.prefix.as_deref().unwrap_or_default()
     }
 }
 
 fn form_decoded(text: &str) -> Outcome<String> {
-    decoded(&text.replace('+', " "))
+    match text.contains('+') {
+        true => Ok(decoded(&text.replace('+', " "))?.into_owned()),
+        false => Ok(decoded(text)?.into_owned()),
+    }
 }
 
 pub(crate) fn expires(text: &str) -> Outcome<Expires> {
@@ -152,7 +211,7 @@ fn count(text: &str) -> Outcome<usize> {
 
 fn flag(name: &str, text: &str) -> Outcome<bool> {
     match text {
-        "" | "true" => Ok(true),
+        "true" => Ok(true),
         "false" => Ok(false),
         _ => Err(Problem::bad(format!(
             "the parameter {name} is true or false"

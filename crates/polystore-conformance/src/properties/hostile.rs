@@ -4,7 +4,13 @@ use std::collections::BTreeSet;
 
 use crate::subject::Subject;
 
-const HOSTILE: &[&str] = &[
+/// Keys that mean something to somebody (to SQL, globs, paths, URLs, JavaScript, terminals), for other
+/// tests that take keys somewhere.
+///
+/// ```
+/// assert!(polystore_conformance::HOSTILE.contains(&"__proto__"));
+/// ```
+pub const HOSTILE: &[&str] = &[
     // Patterns, quotes, separators.
     "%",
     "_",

@@ -1,5 +1,6 @@
 //! The properties, by what they are about.
 
+pub use self::hostile::HOSTILE;
 use crate::property::Property;
 
 mod add;
