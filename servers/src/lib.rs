@@ -26,6 +26,8 @@
 #[cfg(unix)]
 mod certificates;
 #[cfg(unix)]
+mod chromium;
+#[cfg(unix)]
 mod etcd;
 mod ports;
 #[cfg(unix)]
@@ -41,6 +43,8 @@ mod skip;
 
 #[cfg(unix)]
 pub use certificates::{Certificates, Tls};
+#[cfg(unix)]
+pub use chromium::Chromium;
 #[cfg(unix)]
 pub use etcd::{Etcd, EtcdBuilder, EtcdCluster};
 #[cfg(unix)]

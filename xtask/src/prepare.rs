@@ -19,12 +19,13 @@ pub(crate) struct Prepared {
 /// Makes sure of everything that is not Rust, installing what is missing where that is possible.
 pub(crate) fn prepare() -> Outcome<Prepared> {
     let mut prepared = Prepared::default();
-    let environment = tools().and_then(|()| node::prepare());
+    let environment = install_missing(&TOOLS).and_then(|()| node::prepare());
     // A person may well do without; CI would never notice.
     for problem in [
         environment.map(|found| prepared.environment = found).err(),
         python::prepare().err(),
         services::prepare().err(),
+        install_missing(&BROWSER).err(),
     ] {
         match problem {
             Some(problem) if in_ci() => return Err(problem),
@@ -53,11 +54,17 @@ const TOOLS: [(&str, &str); 5] = [
     ("kill", "procps"),
 ];
 
-fn tools() -> Outcome {
-    let missing: BTreeSet<&str> = TOOLS
-        .into_iter()
-        .filter(|(tool, _)| !is_there(tool))
-        .map(|(_, package)| package)
+/// The server's page is clicked through.
+const BROWSER: [(&str, &str); 2] = [
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
+];
+
+fn install_missing(programs: &[(&str, &'static str)]) -> Outcome {
+    let missing: BTreeSet<&str> = programs
+        .iter()
+        .filter(|(program, _)| !is_there(program))
+        .map(|(_, package)| *package)
         .collect();
     if missing.is_empty() {
         return Ok(());

@@ -18,6 +18,7 @@ use crate::auth::Access;
 use crate::groups::Group;
 use crate::limits::Limits;
 use crate::operation::Operation;
+use crate::page;
 use crate::problem::{Outcome, Problem};
 use crate::respond::{empty, json, text};
 use crate::target::{Address, Target};
@@ -151,8 +152,10 @@ impl Call<'_> {
     }
 
     fn page(&self) -> Outcome<Response> {
-        if self.address.target != Target::Root {
-            return Err(Problem::not_found("there is no page here"));
+        if let Target::Service(name) = &self.address.target {
+            let file =
+                page::find(name).ok_or_else(|| Problem::not_found("there is no such page"))?;
+            return Ok(file.answer(&self.parts.headers));
         }
         if !accept::html(&self.parts.headers) {
             return Err(Problem::bad_key(

@@ -31,6 +31,7 @@ mod listen;
 mod listing;
 mod metrics;
 mod operation;
+mod page;
 mod problem;
 mod record;
 mod respond;

@@ -3,6 +3,7 @@
 use http::header::IF_NONE_MATCH;
 use http::{HeaderMap, Method};
 
+use crate::page;
 use crate::problem::{Outcome, Problem};
 use crate::target::{Address, Target};
 
@@ -156,7 +157,7 @@ impl Operation {
 
     fn of_service(name: &str, method: &Method) -> Outcome<Self> {
         let operation = match name {
-            "" => Self::Page,
+            name if page::find(name).is_some() => Self::Page,
             "store" => Self::Store,
             "ready" => Self::Ready,
             "metrics" => Self::Metrics,

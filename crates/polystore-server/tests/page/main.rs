@@ -1,0 +1,10 @@
+//! The page at `/_/`, clicked through in Chromium.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
+mod browser;
+mod entries;
+mod looks;
+mod refusals;
+mod world;
