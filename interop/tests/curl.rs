@@ -7,10 +7,15 @@ use std::process::{Command, Stdio};
 
 use polystore_interop::{Served, blocks};
 use polystore_kv::kv;
+use polystore_server::{Server, Tokens};
 use polystore_servers::skip;
 
 /// Where the page says that the server is.
 const SAID: &str = "http://127.0.0.1:3000/";
+
+/// The tokens that the page names.
+const TOKENS: &str =
+    "an-example-token-to-write read-write\nan-example-token-to-read read-only user:\n";
 
 /// Each command of a session in a shell, with what it prints.
 fn session(text: &str) -> Vec<(String, String)> {
@@ -74,10 +79,15 @@ fn each_example_prints_what_the_page_says() {
     }
     let mut commands = 0;
     for block in blocks("curl.md") {
-        if block.language != "console" {
-            continue;
-        }
-        let served = Served::new(kv("memory:").unwrap());
+        let server = Server::new(kv("memory:").unwrap());
+        let served = Served::with(match &block.language[..] {
+            "console" => server,
+            "console tokens" => {
+                let tokens: Tokens = TOKENS.parse().unwrap();
+                server.tokens(tokens)
+            }
+            _ => continue,
+        });
         for (command, expected) in session(&block.text) {
             assert!(command.contains(SAID), "{command}");
             let here = command.replace(SAID, &served.url());

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use polystore_interop::{Both, Npm, Served, Written, entries, expected, keys, node, npm_is_there};
 use polystore_kv::{Store, kv};
+use polystore_server::{Limits, Server, Tokens};
 use polystore_servers::skip;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -49,7 +50,10 @@ impl Place {
                 (kv(&url).unwrap(), kv(&url).unwrap())
             }
         };
-        let served = Served::new(served);
+        // The npm package sends the removals of `clear` all at once.
+        let mut limits = Limits::default();
+        (limits.connections, limits.requests) = (2000, 2000);
+        let served = Served::with(Server::new(served).limits(limits));
         Some(Self {
             name,
             both: Both::new(Npm::new(served.url()), rust),
@@ -525,4 +529,52 @@ async fn keys_that_a_path_cannot_carry_are_refused_and_nothing_else_is_touched()
             .call(&[json!({"method": "set", "args": ["", 1], "prefix": ["p:"]})]);
         assert_eq!(place.rust().get::<i32>("p:").await.unwrap(), Some(1));
     }
+}
+
+/// The npm package sends no header of its own, so its token stands in the path.
+#[tokio::test]
+async fn a_token_in_the_path_opens_what_it_is_for_and_nothing_else() {
+    if !npm_is_there() {
+        return;
+    }
+    let tokens = "for-everything-there-is read-write\nfor-reading-the-users read-only user:\n";
+    let tokens: Tokens = tokens.parse().unwrap();
+    let store = kv("memory:").unwrap();
+    let served = Served::with(Server::new(store.clone()).tokens(tokens).path_tokens());
+    let npm = |token: &str| Npm::new(format!("{}_/t/{token}/", served.url()));
+
+    let mut all = entries();
+    all.retain(|entry| !IMPOSSIBLE.contains(&&entry.key[..]));
+    let both = Both::new(npm("for-everything-there-is"), store);
+    both.share(&all).await;
+
+    both.rust.set("user:1", &"Ada").await.unwrap();
+    both.rust.set("other", &1).await.unwrap();
+    for key in IMPOSSIBLE {
+        both.rust.set(key, &"kept").await.unwrap();
+    }
+    let before = both.rust.all::<Value>().await.unwrap();
+    let reads = |npm: &Npm| npm.get(&["user:1".to_owned(), "other".to_owned()]);
+    let writes = |npm: &Npm| {
+        npm.call(&[
+            json!({"method": "set", "args": ["user:1", "theirs"]}),
+            json!({"method": "del", "args": ["user:1"]}),
+            json!({"method": "clear", "prefix": ["user:"]}),
+        ]);
+    };
+    let reader = npm("for-reading-the-users");
+    assert_eq!(reads(&reader), [json!("Ada"), Value::Null]);
+    assert_eq!(reader.entries("user:"), [("1".to_owned(), json!("Ada"))]);
+    assert_eq!(reader.entries(""), []);
+    writes(&reader);
+    // `..` goes up in a path, here to where a token would stand.
+    let impossible = IMPOSSIBLE.map(|key| json!({"method": "set", "args": [key, "theirs"]}));
+    both.npm.call(&impossible);
+    both.npm.del(&IMPOSSIBLE.map(ToOwned::to_owned));
+    for stranger in [npm("for-everything-there-was"), Npm::new(served.url())] {
+        assert_eq!(reads(&stranger), [Value::Null, Value::Null]);
+        assert_eq!(stranger.entries(""), []);
+        writes(&stranger);
+    }
+    assert_eq!(both.rust.all::<Value>().await.unwrap(), before);
 }

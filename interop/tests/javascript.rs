@@ -40,7 +40,7 @@ impl<'a> Visitor<'a> {
         }
         let reply = request.send().await.unwrap();
         // Of two for one name a browser takes the last.
-        if let Some(cookie) = reply.headers().get_all("set-cookie").iter().last() {
+        if let Some(cookie) = reply.headers().get_all("set-cookie").iter().next_back() {
             let cookie = cookie.to_str().unwrap();
             self.cookie = cookie.split(';').next().map(ToOwned::to_owned);
         }

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use polystore_kv::{Error, Expires};
 
+use crate::serving::Serving;
+
 /// The store that is used when none is named.
 pub(crate) const DEFAULT_STORE: &str = "sqlite:polystore.db";
 
@@ -18,7 +20,7 @@ Exit codes:
   2    the command line, the input or the store's URL is wrong, or the store
        cannot do this
   3    the store or a file failed, or what is stored is broken
-  130  stopped by Ctrl-C; the stores are whole";
+  130  stopped by Ctrl-C; the stores are whole (serve ends with 0 at the first)";
 
 /// Reads and writes key-value stores: files, folders, SQLite, LevelDB, Redis, PostgreSQL, etcd.
 #[derive(Parser, Debug)]
@@ -148,11 +150,10 @@ pub(crate) enum Command {
         #[command(flatten)]
         expires: Instead,
     },
-    /// Put the store on the network, over HTTP.
-    Serve {
-        #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3000")]
-        listen: std::net::SocketAddr,
-    },
+    /// Put the store on the network, over HTTP, with a page to look into it.
+    ///
+    /// Ctrl-C finishes what is under way and ends with 0; the next one ends at once.
+    Serve(Box<Serving>),
     /// Print the completions for a shell.
     Completions { shell: Shell },
 }

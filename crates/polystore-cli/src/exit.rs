@@ -76,7 +76,7 @@ impl Failure {
     }
 
     /// The message and what belongs to it, a line each.
-    fn report(&self) -> Option<String> {
+    pub(crate) fn report(&self) -> Option<String> {
         let mut report = format!("polystore: {}\n", self.message.as_ref()?);
         for note in &self.notes {
             let _ = writeln!(report, "  {note}");

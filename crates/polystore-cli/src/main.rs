@@ -12,6 +12,7 @@ mod progress;
 mod replace;
 mod run;
 mod serve;
+mod serving;
 mod transfer;
 
 use std::process::ExitCode;

@@ -20,7 +20,10 @@ use crate::{groups, items, location, serve, transfer};
 const CLEAN_UP: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(cli: Cli) -> Outcome {
-    log_to_standard_error();
+    match &cli.command {
+        Command::Serve(serving) => serve::log_to_standard_error(serving, cli.json),
+        _ => log_to_standard_error(),
+    }
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("start", &error))?;
     let outcome = runtime.block_on(until_interrupted(cli));
@@ -42,11 +45,13 @@ fn log_to_standard_error() {
 async fn until_interrupted(cli: Cli) -> Outcome {
     let job = Job::new(cli)?;
     let (stores, progress) = ([job.store.clone(), job.to.clone()], job.progress.clone());
+    // A server ends by itself.
+    let ends_itself = matches!(job.command, Command::Serve(_));
     // A task of its own, so that Ctrl-C is heard even while standard output is stuck.
     let mut task = tokio::spawn(job.run());
     let mut outcome = tokio::select! {
         done = &mut task => done.unwrap_or_else(|panic| resume_unwind(panic.into_panic())),
-        () = interrupted() => {
+        () = interrupted(), if !ends_itself => {
             task.abort();
             let _ = timeout(CLEAN_UP, task).await;
             Err(Failure::interrupted().with_notes(progress.what_stays()))
@@ -105,7 +110,7 @@ impl Job {
                     Command::Set { .. }
                     | Command::Add { .. }
                     | Command::Insert { .. }
-                    | Command::Serve { .. }
+                    | Command::Serve(_)
                     | Command::Import { .. } => location::to_write(&cli.store)?,
                     _ => location::to_read(&cli.store)?,
                 };
@@ -155,7 +160,7 @@ impl Job {
             Command::Copy { .. } | Command::Export { .. } | Command::Import { .. } => {
                 self.transfer().await
             }
-            Command::Serve { listen } => serve::serve(store, *listen).await,
+            Command::Serve(serving) => serve::serve(store, serving, out.json).await,
             Command::Completions { shell } => completions(*shell, out),
         }?;
         self.out.finish()?;

@@ -9,6 +9,7 @@ use polystore_kv::{Entry, Expiry};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use crate::flow::TooSlow;
 use crate::problem::{Outcome, Problem};
 
 /// What a body is in.
@@ -51,8 +52,17 @@ pub(crate) async fn whole(body: Body, most: usize) -> Outcome<Bytes> {
     match Limited::new(body, most).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(too_long(most)),
-        Err(_) => Err(Problem::bad("the body was not sent to its end")),
+        Err(error) => Err(cut_off(&*error)),
     }
+}
+
+/// The body ended before its end.
+pub(crate) fn cut_off(error: &(dyn std::error::Error + 'static)) -> Problem {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    if causes.any(<dyn std::error::Error>::is::<TooSlow>) {
+        return Problem::slow();
+    }
+    Problem::bad("the body was not sent to its end")
 }
 
 /// The JSON text of a value.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::body::{self, Form};
+use crate::call::Call;
 use crate::listing::line;
 use crate::problem::{Outcome, Problem};
 use crate::respond::{JSON, LINES, json, reply, text};
@@ -48,20 +49,21 @@ struct Seen {
     ttl: Option<f64>,
 }
 
-fn keys(body: &Bytes) -> Outcome<Vec<String>> {
+fn keys(call: &Call<'_>, body: &Bytes) -> Outcome<Vec<String>> {
     let Keys { keys } = body::parsed(body, r#"{"keys":["…"]}"#)?;
+    keys.iter().try_for_each(|key| call.access.check(key))?;
     Ok(keys)
 }
 
 /// `POST /_/get`
 pub(crate) async fn get(
-    store: &Store,
+    call: &Call<'_>,
     body: &Bytes,
     lines: bool,
     values: bool,
 ) -> Outcome<Response> {
-    let keys = keys(body)?;
-    let mut found: BTreeMap<String, Box<RawValue>> = store.get_many(&keys).await?;
+    let keys = keys(call, body)?;
+    let mut found: BTreeMap<String, Box<RawValue>> = call.store.get_many(&keys).await?;
     let mut out = Vec::new();
     if lines {
         for key in keys {
@@ -86,9 +88,9 @@ pub(crate) async fn get(
 }
 
 /// `POST /_/del`
-pub(crate) async fn del(store: &Store, body: &Bytes) -> Outcome<Response> {
-    let keys = keys(body)?;
-    store.del_many(&keys).await?;
+pub(crate) async fn del(call: &Call<'_>, body: &Bytes) -> Outcome<Response> {
+    let keys = keys(call, body)?;
+    call.store.del_many(&keys).await?;
     Ok(json(format!("{{\"del\":{}}}", keys.len())))
 }
 
@@ -99,8 +101,10 @@ pub(crate) async fn prune(store: &Store) -> Outcome<Response> {
 
 /// `POST /_/evict`: `seen` is told by what is left, so it is the store's own entry that is
 /// removed if unchanged.
-pub(crate) async fn evict(store: &Store, body: &Bytes) -> Outcome<Response> {
+pub(crate) async fn evict(call: &Call<'_>, body: &Bytes) -> Outcome<Response> {
     let Seen { key, value, ttl } = body::parsed(body, r#"{"key":"…","value":…,"ttl":seconds}"#)?;
+    call.access.check(&key)?;
+    let store = &call.store;
     let is_evicted = match store.entry(&key).await? {
         Some(entry) if is_seen(&entry, &value, ttl) => store.evict(&key, &entry).await?,
         _ => false,
@@ -124,37 +128,34 @@ fn is_seen(entry: &Entry, value: &RawValue, ttl: Option<f64>) -> bool {
 }
 
 /// `POST /_/set`
-pub(crate) async fn set(
-    store: &Store,
-    form: Form,
-    expires: Option<Expires>,
-    body: Body,
-    most: usize,
-) -> Outcome<Response> {
+pub(crate) async fn set(call: &Call<'_>, form: Form, body: Body) -> Outcome<Response> {
+    let (most, expires) = (call.limits.body, call.address.params.expires);
     let count = match form {
         Form::Json => {
             let body = body::whole(body, most).await?;
             let entries: BTreeMap<String, Box<RawValue>> =
                 body::parsed(&body, "one object of keys and values")?;
+            entries.keys().try_for_each(|key| call.access.check(key))?;
             let count = entries.len() as u64;
-            let set = store.set_many(&entries);
+            let set = call.store.set_many(&entries);
             match expires {
                 Some(expires) => set.expires(expires).await?,
                 None => set.await?,
             }
             count
         }
-        Form::Lines => set_lines(store, expires, body, most).await?,
+        Form::Lines => set_lines(call, expires, body, most).await?,
     };
     Ok(json(format!("{{\"set\":{count}}}")))
 }
 
 async fn set_lines(
-    store: &Store,
+    call: &Call<'_>,
     expires: Option<Expires>,
     mut body: Body,
     most: usize,
 ) -> Outcome<u64> {
+    let store = &call.store;
     let default = match expires {
         Some(expires) => expires,
         None => store.default_expires()?,
@@ -169,7 +170,9 @@ async fn set_lines(
                 continue;
             }
             bytes += text.len();
-            batch.push(entry_in(&text, default, count + batch.len() as u64)?);
+            let entry = entry_in(&text, default, count + batch.len() as u64)?;
+            call.access.check(&entry.0)?;
+            batch.push(entry);
             if batch.len() >= BATCH || bytes >= BATCH_BYTES {
                 count += put(store, std::mem::take(&mut batch)).await?;
                 bytes = 0;
@@ -184,12 +187,14 @@ async fn set_lines(
                     buffer.extend_from_slice(&data);
                 }
             }
-            Some(Err(_)) => return Err(Problem::bad("the body was not sent to its end")),
+            Some(Err(error)) => return Err(body::cut_off(&error)),
             None => break,
         }
     }
     if !buffer.iter().all(u8::is_ascii_whitespace) {
-        batch.push(entry_in(&buffer, default, count + batch.len() as u64)?);
+        let entry = entry_in(&buffer, default, count + batch.len() as u64)?;
+        call.access.check(&entry.0)?;
+        batch.push(entry);
     }
     Ok(count + put(store, batch).await?)
 }

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{IF_MATCH, IF_NONE_MATCH, LOCATION};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use polystore_kv::{Entry, Expires, Store};
 
@@ -48,18 +48,7 @@ pub(crate) fn bytes_of(entry: Entry) -> Bytes {
 }
 
 impl Item<'_> {
-    pub(crate) async fn answer(&self, method: &Method, body: Body) -> Outcome<Response> {
-        match *method {
-            Method::GET => self.get().await,
-            Method::HEAD => self.head().await,
-            Method::PUT => self.put(body).await,
-            Method::PATCH => self.touch().await,
-            Method::DELETE => self.del().await,
-            _ => Err(Problem::method("GET, HEAD, PUT, PATCH, DELETE")),
-        }
-    }
-
-    async fn get(&self) -> Outcome<Response> {
+    pub(crate) async fn get(&self) -> Outcome<Response> {
         if self.params.ttl == Some(false) {
             let raw: Option<Box<serde_json::value::RawValue>> = self.store.get(self.key).await?;
             return Ok(match raw {
@@ -76,7 +65,7 @@ impl Item<'_> {
         })
     }
 
-    async fn head(&self) -> Outcome<Response> {
+    pub(crate) async fn head(&self) -> Outcome<Response> {
         if self.params.ttl == Some(false) {
             return Ok(match self.store.has(self.key).await? {
                 true => json(Body::empty()),
@@ -89,7 +78,7 @@ impl Item<'_> {
         })
     }
 
-    async fn put(&self, body: Body) -> Outcome<Response> {
+    pub(crate) async fn put(&self, body: Body) -> Outcome<Response> {
         let only_if_absent = match self.headers.get(IF_NONE_MATCH) {
             None => false,
             Some(value) if value == "*" => true,
@@ -122,7 +111,7 @@ impl Item<'_> {
         Ok(json(text(self.key)))
     }
 
-    async fn touch(&self) -> Outcome<Response> {
+    pub(crate) async fn touch(&self) -> Outcome<Response> {
         let Some(expires) = self.params.expires else {
             return Err(Problem::bad("say the new expiry: ?expires="));
         };
@@ -132,7 +121,7 @@ impl Item<'_> {
         }
     }
 
-    async fn del(&self) -> Outcome<Response> {
+    pub(crate) async fn del(&self) -> Outcome<Response> {
         self.store.del(self.key).await?;
         Ok(json(text(self.key)))
     }

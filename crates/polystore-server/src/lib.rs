@@ -15,14 +15,29 @@
 //! # app().unwrap();
 //! ```
 
+mod auth;
 mod body;
+mod call;
+mod connection;
+mod cors;
+mod flow;
 mod groups;
+mod handle;
 mod info;
 mod items;
+mod limits;
+mod listen;
 mod listing;
+mod metrics;
+mod operation;
 mod problem;
+mod record;
 mod respond;
 mod server;
 mod target;
+mod tls;
 
+pub use auth::Tokens;
+pub use limits::Limits;
 pub use server::{Server, router};
+pub use tls::Tls;

@@ -33,6 +33,10 @@ struct Fields<'a> {
     maybe_applied: bool,
 }
 
+/// Goes with the reply, for what is told of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind(pub(crate) &'static str);
+
 pub(crate) type Outcome<T> = Result<T, Problem>;
 
 impl Problem {
@@ -62,6 +66,54 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "invalid_value", detail)
     }
 
+    /// The path of a key that no path can carry.
+    pub(crate) fn unnamed(key: &str) -> Self {
+        Self::bad_key(format!("a path cannot carry the key {key:?}: use ?key="))
+    }
+
+    /// There is no room for more now.
+    pub(crate) fn throttled() -> Self {
+        Self {
+            retryable: true,
+            retry_after: Some(WAIT),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "throttled",
+                "too many requests are under way: try again",
+            )
+        }
+    }
+
+    /// The store takes too long for the server.
+    pub(crate) fn late(writes: bool) -> Self {
+        Self {
+            retryable: true,
+            maybe_applied: writes,
+            ..Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "timeout",
+                "the store did not answer within the time that the server gives it",
+            )
+        }
+    }
+
+    /// The body does not come.
+    pub(crate) fn slow() -> Self {
+        Self {
+            retryable: true,
+            ..Self::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "timeout",
+                "the body was not sent in time",
+            )
+        }
+    }
+
+    /// The kind in problems for a kind of errors.
+    pub(crate) fn kind_of(kind: ErrorKind) -> &'static str {
+        status_and_kind(kind).1
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", "there is nothing")
     }
@@ -89,25 +141,29 @@ impl Problem {
     }
 }
 
+fn status_and_kind(kind: ErrorKind) -> (StatusCode, &'static str) {
+    use ErrorKind as Kind;
+    match kind {
+        Kind::InvalidKey => (StatusCode::BAD_REQUEST, "invalid_key"),
+        Kind::InvalidValue => (StatusCode::BAD_REQUEST, "invalid_value"),
+        Kind::InvalidOption => (StatusCode::BAD_REQUEST, "invalid_option"),
+        Kind::Encode => (StatusCode::BAD_REQUEST, "encode"),
+        Kind::Unsupported => (StatusCode::NOT_IMPLEMENTED, "unsupported"),
+        Kind::Closed => (StatusCode::SERVICE_UNAVAILABLE, "closed"),
+        Kind::ReadOnly => (StatusCode::FORBIDDEN, "read_only"),
+        // The store refuses the server, not the server this client.
+        Kind::Denied | Kind::Unreachable => (StatusCode::BAD_GATEWAY, "unreachable"),
+        Kind::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        Kind::Throttled => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
+        Kind::Full => (StatusCode::INSUFFICIENT_STORAGE, "full"),
+        Kind::Decode => (StatusCode::INTERNAL_SERVER_ERROR, "decode"),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt"),
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        use ErrorKind as Kind;
-        let (status, kind) = match error.kind() {
-            Kind::InvalidKey => (StatusCode::BAD_REQUEST, "invalid_key"),
-            Kind::InvalidValue => (StatusCode::BAD_REQUEST, "invalid_value"),
-            Kind::InvalidOption => (StatusCode::BAD_REQUEST, "invalid_option"),
-            Kind::Encode => (StatusCode::BAD_REQUEST, "encode"),
-            Kind::Unsupported => (StatusCode::NOT_IMPLEMENTED, "unsupported"),
-            Kind::Closed => (StatusCode::SERVICE_UNAVAILABLE, "closed"),
-            Kind::ReadOnly => (StatusCode::FORBIDDEN, "read_only"),
-            // The store refuses the server, not the server this client.
-            Kind::Denied | Kind::Unreachable => (StatusCode::BAD_GATEWAY, "unreachable"),
-            Kind::Timeout => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
-            Kind::Throttled => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
-            Kind::Full => (StatusCode::INSUFFICIENT_STORAGE, "full"),
-            Kind::Decode => (StatusCode::INTERNAL_SERVER_ERROR, "decode"),
-            _ => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt"),
-        };
+        let (status, kind) = status_and_kind(error.kind());
         Self {
             status,
             kind,
@@ -125,6 +181,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.to_json()));
         *response.status_mut() = self.status;
+        response.extensions_mut().insert(Kind(self.kind));
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
         headers.insert(CONTENT_TYPE, json);

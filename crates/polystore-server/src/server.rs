@@ -1,32 +1,25 @@
-//! The router: from a request to what answers it.
+//! How a store is served, as an application says it.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT, HeaderName, LOCATION};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use polystore_kv::Store;
+use axum::response::Response;
+use http::Request;
+use polystore_kv::{Result, Store};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
-use crate::body;
-use crate::groups;
-use crate::info;
-use crate::items::{self, Item};
-use crate::listing;
-use crate::problem::{Outcome, Problem};
-use crate::respond::{empty, json, text};
-use crate::target::{Address, Params, Target};
-
-const PROTOCOL: HeaderName = HeaderName::from_static("polystore-protocol");
-
-/// The longest body, and the longest line of one that is read line by line.
-const MOST_BODY_BYTES: usize = 32 << 20;
-/// The longest key in bytes of UTF-8, with its prefix.
-const MOST_KEY_BYTES: usize = 8 << 10;
+use crate::auth::Tokens;
+use crate::cors::Origins;
+use crate::handle::Handle;
+use crate::limits::Limits;
+use crate::listen::listen;
+use crate::metrics::Metrics;
+use crate::tls::Tls;
 
 /// A router that serves `store` to whoever reaches it, for an application of one's own, with
 /// its own middleware in front: `nest_service("/kv", router(store))`. (axum's `nest` would leave
@@ -36,11 +29,30 @@ pub fn router(store: Store) -> Router {
 }
 
 /// How a store is served.
+///
+/// ```no_run
+/// use polystore_kv::kv;
+/// use polystore_server::Server;
+///
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = tokio::net::TcpListener::bind("0.0.0.0:3000").await?;
+/// let server = Server::new(kv("memory:")?)
+///     .tokens(std::env::var("TOKENS")?.parse()?)
+///     .cors_origin("https://app.example")?;
+/// server.serve(listener, std::future::pending()).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Server {
     store: Store,
-    most_body: usize,
-    most_key: usize,
+    limits: Limits,
+    tokens: Option<Tokens>,
+    has_path_tokens: bool,
+    allows_anonymous: bool,
+    origins: Origins,
+    hosts: Vec<String>,
+    tls: Option<Tls>,
 }
 
 impl Server {
@@ -49,173 +61,120 @@ impl Server {
     pub fn new(store: Store) -> Self {
         Self {
             store,
-            most_body: MOST_BODY_BYTES,
-            most_key: MOST_KEY_BYTES,
+            limits: Limits::default(),
+            tokens: None,
+            has_path_tokens: false,
+            allows_anonymous: false,
+            origins: Origins::default(),
+            hosts: Vec::new(),
+            tls: None,
         }
     }
 
-    /// The router.
-    pub fn router(self) -> Router {
-        Router::new().fallback(serve).with_state(Arc::new(self))
+    /// Asks for one of these tokens, for all but `/ping`, the page and its description of the
+    /// protocol. A token of any prefix may see `/_/store`, `/_/ready` and `/_/metrics`.
+    #[must_use]
+    pub fn tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = Some(tokens);
+        self
     }
 
-    /// Serves on `listener` until `shutdown` is done, and then finishes what is under way.
+    /// Takes tokens in the path as well, `/_/t/TOKEN/…`, for clients that can send no header. Logs of a
+    /// proxy in front have them then.
+    #[must_use]
+    pub fn path_tokens(mut self) -> Self {
+        self.has_path_tokens = true;
+        self
+    }
+
+    /// Lets [`serve`](Self::serve) go without tokens where other machines can reach it.
+    #[must_use]
+    pub fn allow_anonymous(mut self) -> Self {
+        self.allows_anonymous = true;
+        self
+    }
+
+    /// Replaces the default limits.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits.countable();
+        self
+    }
+
+    /// Lets pages of this origin ask, such as `https://app.example`. Can be said several times.
     ///
     /// # Errors
-    /// When no more connections can be accepted.
+    /// `InvalidOption` if it is no origin; there is no `*`.
+    pub fn cors_origin(mut self, origin: &str) -> Result<Self> {
+        self.origins.push(origin)?;
+        Ok(self)
+    }
+
+    /// A name by which requests may address the server, as the header `host` has it, without a port.
+    /// Can be said several times; then every other name is refused with 421, but those of the machine
+    /// itself (`localhost`, 127.0.0.1, `[::1]`). [`serve`](Self::serve) without tokens on a loopback
+    /// address checks names always, so that no web page gets in by having its name lead there.
+    #[must_use]
+    pub fn host(mut self, name: &str) -> Self {
+        self.hosts.push(name.to_owned());
+        self
+    }
+
+    /// Has [`serve`](Self::serve) speak TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// The router, to be used within a tokio runtime. Connections and TLS are up to whoever serves it.
+    pub fn router(self) -> Router {
+        let checks_host = !self.hosts.is_empty();
+        Router::new()
+            .fallback(respond)
+            .with_state(self.handle(checks_host))
+    }
+
+    /// Serves on `listener` until `shutdown` is done, and then finishes what is under way, for at most
+    /// [`drain_time`](Limits::drain_time). The store stays open.
+    ///
+    /// # Errors
+    /// `InvalidInput` if there are no tokens, other machines can reach the listener, and
+    /// [`allow_anonymous`](Self::allow_anonymous) was not said.
     pub async fn serve(
         self,
         listener: TcpListener,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> std::io::Result<()> {
-        let serving = axum::serve(listener, self.router());
-        serving.with_graceful_shutdown(shutdown).await
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> io::Result<()> {
+        let address = listener.local_addr()?.ip().to_canonical();
+        let is_anonymous = self.tokens.is_none();
+        if is_anonymous && !address.is_loopback() && !self.allows_anonymous {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "other machines can reach this address: give tokens, or say that anyone may come",
+            ));
+        }
+        let tls = self.tls.clone();
+        let checks_host = !self.hosts.is_empty() || is_anonymous && address.is_loopback();
+        listen(self.handle(checks_host), listener, tls, shutdown).await;
+        Ok(())
+    }
+
+    fn handle(self, checks_host: bool) -> Arc<Handle> {
+        Arc::new(Handle {
+            kind: self.store.kind().into_owned(),
+            room: Arc::new(Semaphore::new(self.limits.requests)),
+            store: self.store,
+            limits: self.limits,
+            tokens: self.tokens,
+            has_path_tokens: self.has_path_tokens,
+            origins: self.origins,
+            hosts: checks_host.then_some(self.hosts),
+            metrics: Metrics::new(),
+        })
     }
 }
 
-async fn serve(State(server): State<Arc<Server>>, request: Request<Body>) -> Response {
-    let is_head = request.method() == Method::HEAD;
-    let mut response = match server.answer(request).await {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(),
-    };
-    let version = HeaderValue::from_static("1");
-    response.headers_mut().insert(PROTOCOL, version);
-    if is_head {
-        *response.body_mut() = Body::empty();
-    }
-    response
-}
-
-fn accepts(headers: &HeaderMap, form: &str) -> bool {
-    let accepted = headers.get_all(ACCEPT).into_iter();
-    let mut accepted = accepted.filter_map(|value| value.to_str().ok());
-    accepted.any(|value| {
-        let mut forms = value.split(',');
-        forms.any(|it| it.split(';').next().unwrap_or_default().trim() == form)
-    })
-}
-
-impl Server {
-    async fn answer(&self, request: Request<Body>) -> Outcome<Response> {
-        let (parts, body) = request.into_parts();
-        let address = Address::parse(&parts.uri)?;
-        let (method, headers, params) = (&parts.method, &parts.headers, &address.params);
-        let store = self.store.prefix(params.prefix());
-        match &address.target {
-            Target::Ping => match *method {
-                Method::GET | Method::HEAD => Ok(empty(StatusCode::OK)),
-                _ => Err(Problem::bad_key(
-                    "a path cannot carry the key \"ping\": use ?key=",
-                )),
-            },
-            Target::Key(key) => {
-                self.check_key(key, params)?;
-                let item = Item {
-                    store: &store,
-                    key,
-                    params,
-                    headers,
-                    most: self.most_body,
-                };
-                item.answer(method, body).await
-            }
-            Target::Root => self.root(method, headers, params, &store, body).await,
-            Target::Service(name) => {
-                self.service(name, method, headers, params, &store, body)
-                    .await
-            }
-        }
-    }
-
-    fn check_key(&self, key: &str, params: &Params) -> Outcome<()> {
-        if params.prefix().len() + key.len() <= self.most_key {
-            return Ok(());
-        }
-        Err(Problem::new(
-            StatusCode::URI_TOO_LONG,
-            "invalid_key",
-            format!("a key has at most {} bytes here", self.most_key),
-        ))
-    }
-
-    async fn root(
-        &self,
-        method: &Method,
-        headers: &HeaderMap,
-        params: &Params,
-        store: &Store,
-        body: Body,
-    ) -> Outcome<Response> {
-        match *method {
-            Method::GET | Method::HEAD if params.is_given => {
-                listing::answer(store, params, accepts(headers, "application/x-ndjson")).await
-            }
-            Method::GET | Method::HEAD if accepts(headers, "text/html") => {
-                let mut response = empty(StatusCode::SEE_OTHER);
-                let page = HeaderValue::from_static("_/");
-                response.headers_mut().insert(LOCATION, page);
-                Ok(response)
-            }
-            Method::GET | Method::HEAD => Err(Problem::bad(
-                "a path cannot carry the empty key: use ?key=, or ?prefix= for a listing",
-            )),
-            Method::POST => {
-                body::form(headers)?;
-                let body = body::whole(body, self.most_body).await?;
-                items::add(store, params.expires, body).await
-            }
-            Method::DELETE => {
-                let prefix = match params.prefix.as_deref() {
-                    Some(prefix) if !prefix.is_empty() || params.all == Some(true) => prefix,
-                    _ => {
-                        return Err(Problem::bad(
-                            "say what to remove: ?prefix=P, or ?prefix=&all=true for everything",
-                        ));
-                    }
-                };
-                store.clear().await?;
-                Ok(json(text(prefix)))
-            }
-            _ => Err(Problem::bad_key(
-                "a path cannot carry the empty key: use ?key=",
-            )),
-        }
-    }
-
-    async fn service(
-        &self,
-        name: &str,
-        method: &Method,
-        headers: &HeaderMap,
-        params: &Params,
-        store: &Store,
-        body: Body,
-    ) -> Outcome<Response> {
-        match (name, method) {
-            ("store", &Method::GET) => info::store(store, self.most_key, self.most_body).await,
-            ("ready", &Method::GET) => {
-                store.has("ready").await?;
-                Ok(empty(StatusCode::OK))
-            }
-            ("get" | "set" | "del" | "prune" | "evict", &Method::POST) => {
-                let form = body::form(headers)?;
-                let most = self.most_body;
-                match name {
-                    "set" => groups::set(store, form, params.expires, body, most).await,
-                    "prune" => groups::prune(store).await,
-                    "evict" => groups::evict(store, &body::whole(body, most).await?).await,
-                    "del" => groups::del(store, &body::whole(body, most).await?).await,
-                    _ => {
-                        let lines = accepts(headers, "application/x-ndjson");
-                        let values = params.values.unwrap_or(true);
-                        groups::get(store, &body::whole(body, most).await?, lines, values).await
-                    }
-                }
-            }
-            ("store" | "ready", _) => Err(Problem::method("GET")),
-            ("get" | "set" | "del" | "prune" | "evict", _) => Err(Problem::method("POST")),
-            _ => Err(Problem::not_found()),
-        }
-    }
+async fn respond(State(handle): State<Arc<Handle>>, request: Request<Body>) -> Response {
+    handle.respond(request, None).await
 }

@@ -1,8 +1,11 @@
 //! What a request is about: its path and its parameters, strictly.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use http::Uri;
 use percent_encoding::percent_decode_str;
-use polystore_kv::Expires;
+use polystore_kv::{Expires, Store};
 
 use crate::problem::{Outcome, Problem};
 
@@ -17,13 +20,22 @@ pub(crate) enum Target {
     Service(String),
 }
 
-/// Where a request goes.
-#[derive(Debug)]
+/// Where a request goes. Not `Debug`, for the token.
 pub(crate) struct Address {
     pub(crate) target: Target,
+    #[allow(dead_code, reason = "tokens are checked by the listener")]
     /// What stood in the path as `/_/t/TOKEN/`.
-    pub(crate) path_token: Option<String>,
+    pub(crate) path_token: Option<PathToken>,
     pub(crate) params: Params,
+}
+
+/// Never shown.
+pub(crate) struct PathToken(pub(crate) String);
+
+impl fmt::Debug for PathToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PathToken")
+    }
 }
 
 /// What may stand after the `?`.
@@ -61,14 +73,14 @@ impl Address {
 }
 
 /// Takes `/_/t/TOKEN` off the path.
-fn token_in(path: &str) -> Outcome<(Option<String>, &str)> {
+fn token_in(path: &str) -> Outcome<(Option<PathToken>, &str)> {
     let Some(rest) = path.strip_prefix("/_/t/") else {
         return Ok((None, path));
     };
     let Some((token, _)) = rest.split_once('/').filter(|(token, _)| !token.is_empty()) else {
         return Err(Problem::bad("a token in the path is /_/t/TOKEN/"));
     };
-    Ok((Some(decoded(token)?), &rest[token.len()..]))
+    Ok((Some(PathToken(decoded(token)?)), &rest[token.len()..]))
 }
 
 fn target_in(path: &str) -> Outcome<Target> {
@@ -99,6 +111,14 @@ fn decoded(text: &str) -> Outcome<String> {
 }
 
 impl Params {
+    /// The part of `store` that the request is about.
+    pub(crate) fn store<'a>(&self, store: &'a Store) -> Cow<'a, Store> {
+        match self.prefix() {
+            "" => Cow::Borrowed(store),
+            prefix => Cow::Owned(store.prefix(prefix)),
+        }
+    }
+
     /// The parameters, and the key that may be one of them.
     fn parse(query: &str) -> Outcome<(Self, Option<String>)> {
         let mut params = Self::default();
