@@ -1,11 +1,14 @@
 // The npm package, driven by the Rust tests as a child process (first `npm ci` here):
 //
-//   node driver.mjs write|get|del|entries|keys|clear STORE [PREFIX]
+//   node driver.mjs write|get|del|entries|keys|clear|call STORE [PREFIX]
 //
 // STORE is file:///abs/x.json, file:///abs/dir/, sqlite:/abs/path.db, level:/abs/dir, redis://host:port,
-// postgres://user@host:port/database or etcd://host:port,host:port. `write`, `get` and `del` read
-// NDJSON on stdin, `entries`, `keys` and `clear` work below PREFIX; all answer in NDJSON on stdout.
-// Any error ends the program with code 1 and its stack on stderr.
+// postgres://user@host:port/database, etcd://host:port,host:port or http://host:port/. `write`, `get`,
+// `del` and `call` read NDJSON on stdin, `entries`, `keys` and `clear` work below PREFIX; all answer in
+// NDJSON on stdout. Any error ends the program with code 1 and its stack on stderr.
+//
+// `call` makes one call a line: {"prefix": ["a:", "b:"], "expires": "1h", "method": "set", "args": […]}
+// is kv(STORE).prefix("a:").prefix("b:").expires("1h").set(…). The method "iterate" is `for await`.
 
 import { text } from "node:stream/consumers";
 import Database from "better-sqlite3";
@@ -39,7 +42,21 @@ const commands = {
     await store.clear();
     print({ cleared: true });
   },
+  async call(root) {
+    for (const { prefix = [], expires, method, args = [] } of await input()) {
+      let store = root;
+      for (const one of prefix) store = store.prefix(one);
+      if (expires !== undefined) store = store.expires(expires);
+      print({ result: method === "iterate" ? await iterate(store) : await store[method](...args) });
+    }
+  },
 };
+
+async function iterate(store) {
+  const entries = [];
+  for await (const entry of store) entries.push(entry);
+  return entries;
+}
 
 // Not readline: it also splits at U+2028 and U+2029, which JSON text may hold as they are.
 async function input() {
@@ -60,13 +77,14 @@ const clients = {
   redis: (url) => createClient({ url }).on("error", () => {}),
   postgres: (url) => new pg.Client(url),
   etcd: (url) => new Etcd3({ hosts: url.slice("etcd://".length).split(",") }),
+  http: (url) => url,
 };
 
 const [command, url, prefix = ""] = process.argv.slice(2);
 try {
   const [scheme] = (url ?? "").split(":");
   if (!Object.hasOwn(commands, command ?? "") || !Object.hasOwn(clients, scheme)) {
-    throw new Error("usage: node driver.mjs write|get|del|entries|keys|clear STORE [PREFIX]");
+    throw new Error("usage: node driver.mjs write|get|del|entries|keys|clear|call STORE [PREFIX]");
   }
   const client = clients[scheme](url);
   const store = kv(client);

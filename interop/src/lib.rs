@@ -1,7 +1,10 @@
 //! What the tests beside the npm package `polystore` share: running it, and the keys and
 //! values that both sides write.
 
+mod app;
 mod both;
+mod page;
+mod served;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,7 +13,10 @@ use std::process::{Command, Stdio};
 use polystore_servers::skip;
 use serde_json::{Value, json};
 
+pub use app::{App, node};
 pub use both::{Both, expected, keys, write};
+pub use page::{Block, blocks};
+pub use served::Served;
 
 /// Where the npm package is installed: `npm ci` puts it there.
 #[must_use]
@@ -41,7 +47,8 @@ pub struct Npm {
 
 impl Npm {
     /// The store at `url`: `file:///abs/x.json`, `file:///abs/dir/`, `sqlite:/abs/x.db`, `level:/abs/dir`,
-    /// `redis://host:port`, `postgres://user@host:port/database` or `etcd://host:port,host:port`.
+    /// `redis://host:port`, `postgres://user@host:port/database`, `etcd://host:port,host:port` or
+    /// `http://host:port/`.
     ///
     /// Of Redis and etcd the npm package has no part of its own: its `clear` without a prefix empties the
     /// whole server, with every database.
@@ -91,6 +98,16 @@ impl Npm {
     /// Clears everything.
     pub fn clear(&self) {
         self.run("clear", "", []);
+    }
+
+    /// What each of `calls` gives: `{"method": "set", "args": ["key", 1], "prefix": ["a:"], "expires": 60}`
+    /// is `kv(…).prefix("a:").expires(60).set("key", 1)`. The method `iterate` collects the entries.
+    pub fn call(&self, calls: &[Value]) -> Vec<Value> {
+        let lines = self.run("call", "", calls.iter().cloned());
+        lines
+            .into_iter()
+            .map(|mut line| line["result"].take())
+            .collect()
     }
 
     fn run(

@@ -45,13 +45,15 @@ pub(crate) fn warn(problem: &str) {
     eprintln!("{rule}\nNOT EVERYTHING CAN RUN HERE: {problem}\n{rule}");
 }
 
-/// SQLite is C, npm's binding to it C++ that is built by make and Python; tests interrupt by `kill`.
-const TOOLS: [(&str, &str); 5] = [
+/// SQLite is C, npm's binding to it C++ that is built by make and Python; tests interrupt by `kill`, and run what
+/// the pages show for `curl`.
+const TOOLS: [(&str, &str); 6] = [
     ("cc", "build-essential"),
     ("c++", "build-essential"),
     ("make", "build-essential"),
     ("python3", "python3"),
     ("kill", "procps"),
+    ("curl", "curl"),
 ];
 
 /// The server's page is clicked through.
