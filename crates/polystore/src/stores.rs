@@ -247,7 +247,7 @@ pub mod etcd {}
 /// **What the server speaks** is found out once, by `GET /_/store`, on the first use. One that speaks the whole
 /// protocol (`docs/http.md`) has [what its store has](crate::Store::capabilities), within the limits of the server. One that does not
 /// know the question speaks what the npm package does: single keys and whole listings, without `insert`,
-/// `touch`, `ttl` and `prune`, and without the keys ``, `.`, `..` and `ping`, which stand for other things in its paths. What is
+/// `touch`, `ttl` and `prune`, and without the empty key, `.`, `..` and `ping`, which stand for other things in its paths. What is
 /// no answer (a server that is down, 401, 403, 429, 5xx) is the error of that operation, and the next one asks again. A listing of
 /// such a server is in memory as a whole; `clear` lists, and then deletes key by key.
 ///

@@ -58,6 +58,12 @@ async fn what_waits_goes_in_a_handful_of_requests() {
     );
     let gets = count.swap(0, Ordering::SeqCst);
     assert!(gets <= 8, "{gets} requests for 64 gets");
+    let same = try_join_all((0..64).map(|_| store.get::<String>("k1")))
+        .await
+        .unwrap();
+    assert!(same.iter().all(|got| got.as_deref() == Some("k1")));
+    let gets = count.swap(0, Ordering::SeqCst);
+    assert!(gets <= 8, "{gets} requests for 64 gets of one key");
     try_join_all(keys.iter().map(|key| store.del(key)))
         .await
         .unwrap();

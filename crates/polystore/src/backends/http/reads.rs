@@ -130,10 +130,20 @@ impl Reads {
             .collect();
         keys.sort_unstable();
         keys.dedup();
-        if keys.len() < 2 {
-            return self.apart(to, ops).await;
-        }
-        let error = match self.many(to, &keys).await {
+        let read = match (&keys[..], ops) {
+            ([], _) | (_, []) => return self.apart(to, ops).await,
+            ([key], [op, ..]) => {
+                let entry = self.one(to, op, key).await;
+                entry.map(|entry| {
+                    entry
+                        .map(|entry| ((*key).to_owned(), entry))
+                        .into_iter()
+                        .collect()
+                })
+            }
+            _ => self.many(to, &keys).await,
+        };
+        let error = match read {
             Ok(found) => {
                 let of = |op: &&Read| {
                     op.keys()
@@ -146,7 +156,7 @@ impl Reads {
             Err(error) => error,
         };
         // One key may be all that is wrong.
-        match failure::may_be_of_one(&error) {
+        match keys.len() > 1 && failure::may_be_of_one(&error) {
             true => self.apart(to, ops).await,
             false => ops.iter().map(|_| Err(error.clone())).collect(),
         }
