@@ -41,6 +41,7 @@
 //! | [Redis, Valkey](stores::redis) | `redis://host/0`, `redis-cluster://a,b` | `redis` |
 //! | [PostgreSQL](stores::postgres) | `postgres://user@host/database` | `postgres` |
 //! | [etcd](stores::etcd) | `etcd://a,b,c` | `etcd` |
+//! | [HTTP](stores::http) | `https://host/path` | `http` |
 //!
 //! The npm package `polystore` keeps the same bytes in each of them: a program in Rust and
 //! one in JavaScript can share a store.
@@ -48,7 +49,7 @@
 //! # Features
 //!
 //! `memory`, `file` and `folder` are on by default and need no async runtime; nor do `sqlite`, which
-//! brings SQLite itself, and `level`, a LevelDB in Rust. `redis`, `postgres` and `etcd` need tokio, and
+//! brings SQLite itself, and `level`, a LevelDB in Rust. `redis`, `postgres`, `etcd` and `http` need tokio, and
 //! bring TLS by rustls with ring. `full` is everything.
 //!
 //! A feature that carries a version lets [`kv()`] take what another crate makes: `rusqlite-0_43`
@@ -98,6 +99,8 @@ mod typed;
 mod write;
 
 pub use backend::{Capabilities, Scan};
+#[cfg(all(feature = "http", not(target_family = "wasm")))]
+pub use backends::http::HttpStore;
 pub use entry::{Entry, Expiry, Timestamp};
 pub use error::{Error, ErrorKind, Result};
 pub use expires::Expires;

@@ -228,6 +228,60 @@ pub mod level {}
 /// while the runtime runs on which the channel was made.
 pub mod etcd {}
 
+/// `https://host/path?own=query`, `http://` — a server that speaks the HTTP protocol: `polystore serve`, the
+/// crate `polystore-server`, or one for the client of the npm package.
+///
+/// | option | meaning |
+/// |---|---|
+/// | `polystore.token_env=NAME` | sends the token that is in this environment variable, as `authorization: Bearer` |
+/// | `polystore.timeout=10s` | how long an operation waits, connecting and retries included; a listing, for each piece |
+/// | `polystore.max_reply=64MiB` | the longest value, or line of a listing, that is read; of a server of the npm package, the longest listing |
+/// | `polystore.tls_ca=ca.pem` | trusts these certificates instead of the system's roots |
+/// | `polystore.tls_cert=me.pem`, `polystore.tls_key=me.key` | shows this certificate to the server |
+///
+/// Everything else in the query is kept and sent with every request, as the path is. It cannot have the names that the
+/// protocol itself uses (`key`, `prefix`, `expires`, `limit`, `after`, `values`, `ttl`, `all`). A user and a password in
+/// the URL are sent as Basic authentication. A token that the program has goes in by
+/// `polystore_kv::HttpStore`. Of the three there can be one, and none is ever shown.
+///
+/// **What the server speaks** is found out once, by `GET /_/store`, on the first use. One that speaks the whole
+/// protocol (`docs/http.md`) has [what its store has](crate::Store::capabilities), within the limits of the server. One that does not
+/// know the question speaks what the npm package does: single keys and whole listings, without `insert`,
+/// `touch`, `ttl` and `prune`, and without the empty key, `.`, `..` and `ping`, which stand for other things in its paths. What is
+/// no answer (a server that is down, 401, 403, 429, 5xx) is the error of that operation, and the next one asks again. A listing of
+/// such a server is in memory as a whole; `clear` lists, and then deletes key by key.
+///
+/// **Requests** are shared: reads that wait go in one request of up to 1,000 keys, and so do writes, of up to
+/// 4 MiB; nothing is delayed for that. Writes of one key keep their order. `set_many` and `del_many` are not done as a whole.
+/// `clear` and `prune` are one request each: give a store with millions of entries a longer timeout. Listings come line by
+/// line, in bounded memory, in the order that the store has. Connections are pooled, and HTTP/2 is spoken where TLS offers it.
+///
+/// **Expiry** is judged by the server. What is sent is the time that is left, so the clocks need not agree: an
+/// entry stays longer by the time that the request takes.
+///
+/// **Failures**: 404 is a missing key, every other status an error that names it: 401 and 403 are
+/// [`Denied`](crate::ErrorKind::Denied), 429 [`Throttled`](crate::ErrorKind::Throttled), 5xx connection errors. An error that
+/// a server of the whole protocol describes is the same error here. 429, 502, 503 and lost connections are tried again within the timeout,
+/// after the wait that the server asks for; `insert` is not once it was sent. A reply that is not JSON is
+/// [`Corrupt`](crate::ErrorKind::Corrupt), one that is too long or cut short [`Unreachable`](crate::ErrorKind::Unreachable).
+///
+/// **Redirects** are followed up to five times, those of 301 to 303 for reads only: a write would become a read there, and
+/// is an error. Another origin (scheme, host or port) never gets the token, and from `http:` to `https:` or back none is
+/// followed: the error says which URL to use.
+///
+/// ```
+/// # #[cfg(feature = "http")]
+/// # fn main() -> polystore_kv::Result<()> {
+/// use polystore_kv::{HttpStore, kv};
+/// let store = kv("http://127.0.0.1:3000/")?;                                     // polystore serve
+/// let store = kv(HttpStore::new("https://kv.example.com/app").token("secret"))?;
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "http"))]
+/// # fn main() {}
+/// ```
+pub mod http {}
+
 /// `redis://host:6379/0` — strings in Redis or Valkey (6 or later), a cluster of them, or what Sentinels watch over.
 ///
 /// | URL | server |
