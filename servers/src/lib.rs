@@ -26,6 +26,8 @@
 #[cfg(unix)]
 mod certificates;
 #[cfg(unix)]
+mod cloudflare;
+#[cfg(unix)]
 mod etcd;
 mod ports;
 #[cfg(unix)]
@@ -41,6 +43,8 @@ mod skip;
 
 #[cfg(unix)]
 pub use certificates::{Certificates, Tls};
+#[cfg(unix)]
+pub use cloudflare::Cloudflare;
 #[cfg(unix)]
 pub use etcd::{Etcd, EtcdBuilder, EtcdCluster};
 #[cfg(unix)]
