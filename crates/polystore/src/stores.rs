@@ -359,3 +359,6 @@ pub mod redis {}
 /// A server to try it on: `docker run -e POSTGRES_PASSWORD=secret -p 5432:5432 postgres`, then
 /// `postgres://postgres:secret@localhost/postgres`.
 pub mod postgres {}
+
+/// `cloudflare://ACCOUNT/NAMESPACE` — a namespace of Cloudflare KV.
+pub mod cloudflare {}

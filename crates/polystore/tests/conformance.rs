@@ -63,6 +63,8 @@ fn main() -> ExitCode {
     let suite = with_postgres(suite);
     #[cfg(feature = "etcd")]
     let suite = with_etcd(suite);
+    #[cfg(all(feature = "cloudflare", unix))]
+    let suite = with_cloudflare(suite);
     suite.run()
 }
 
@@ -126,6 +128,22 @@ fn with_etcd(suite: Suite) -> Suite {
         return suite;
     };
     suite.store("etcd", move || ready(kv(&url)))
+}
+
+/// The real runtime behind the paths of Cloudflare's API: each store has a namespace of its own there.
+#[cfg(all(feature = "cloudflare", unix))]
+fn with_cloudflare(suite: Suite) -> Suite {
+    use polystore_kv::Cloudflare;
+    use polystore_servers::Cloudflare as Server;
+
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let Some(server) = Server::with_namespaces(256) else {
+        return suite;
+    };
+    suite.disposable_store("cloudflare", move || {
+        let url = server.url(NEXT.fetch_add(1, Ordering::Relaxed));
+        ready(kv(Cloudflare::new(url, Server::TOKEN)))
+    })
 }
 
 /// The URL of a server that is there already, and holds other things too.
