@@ -108,53 +108,79 @@ async function answer(request, url, env) {
     return succeed(null);
   }
   if (request.method !== "GET") return refuse(405, 10405, "Method not allowed");
-  const found = await kv.getWithMetadata(checked(key), "arrayBuffer");
+  const [found] = await entriesOf(kv, [checked(key)], true);
   if (found.value === null) return refuse(404, 10009, "get: 'key not found'");
   if (kind === "metadata") return succeed(found.metadata);
-  const expiration = await expirationOf(kv, key);
-  const headers = expiration === undefined ? {} : { expiration };
+  const headers = found.expiration === undefined ? {} : { expiration: found.expiration };
   return new Response(found.value, { headers });
 }
 
 async function list(kv, query) {
   const limit = Number(query.get("limit") ?? 1000);
   if (!(limit >= 10 && limit <= 1000)) throw new Refusal(400, 10032, "limit must be 10 to 1000");
-  const prefix = query.get("prefix") ?? undefined;
+  const prefix = query.get("prefix") ?? "";
   const cursor = query.get("cursor") || undefined;
-  const page = await kv.list({ prefix, cursor, limit });
-  const keys = page.keys.map(({ name, expiration, metadata }) => ({ name, expiration, metadata }));
+  // The local runtime sees no more of a prefix than what is before a NUL.
+  const page = await kv.list({ prefix: prefix.split("\0")[0], cursor, limit });
+  const keys = page.keys
+    .filter(({ name }) => name.startsWith(prefix))
+    .map(({ name, expiration, metadata }) => ({ name, expiration, metadata }));
   return succeed(keys, { count: keys.length, cursor: page.list_complete ? "" : page.cursor });
 }
 
 async function getAll(kv, { keys, type = "text", withMetadata = false }) {
   if (keys.length > MOST_KEYS) throw new Refusal(400, 10029, `at most ${MOST_KEYS} keys`);
   keys.forEach(checked);
-  const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  const found = await Promise.all(keys.map(async (key) => {
-    const { value, metadata } = await kv.getWithMetadata(key, "arrayBuffer");
-    if (value === null) return [key, null];
-    const expiration = await expirationOf(kv, key);
-    return [key, { value, metadata, expiration }];
-  }));
-  const bytes = found.reduce((sum, [, entry]) => sum + (entry?.value.byteLength ?? 0), 0);
+  const found = await entriesOf(kv, keys, withMetadata);
+  const bytes = found.reduce((sum, { value }) => sum + (value?.byteLength ?? 0), 0);
   if (bytes > MOST_READ) throw new Refusal(413, 10037, "the total size exceeds the limit of 25MB");
-  const values = found.map(([key, entry]) => {
-    if (entry === null) return [key, null];
+  const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  const values = keys.map((key, place) => {
+    const { value: bytes, metadata, expiration } = found[place];
+    if (bytes === null) return [key, null];
+    let value;
     try {
-      const value = text.decode(entry.value);
-      entry.value = type === "json" ? JSON.parse(value) : value;
+      value = text.decode(bytes);
+      if (type === "json") value = JSON.parse(value);
     } catch {
       throw new Refusal(400, 10034, `a requested key corresponds to a non-${type} value`);
     }
-    return [key, withMetadata ? entry : entry.value];
+    return [key, withMetadata ? { value, metadata, expiration } : value];
   });
   return succeed({ values: Object.fromEntries(values) });
 }
 
-/** The first key in order that begins with a key is that key. */
-async function expirationOf(kv, key) {
-  const [first] = (await kv.list({ prefix: key, limit: 1 })).keys;
-  return first?.name === key ? first.expiration : undefined;
+/** What is under each key. Only a listing tells when it expires, so both are read until they are of one write. */
+async function entriesOf(kv, keys, withExpiration) {
+  for (let attempt = 0; ; attempt++) {
+    // Not by the binding's own bulk read: that of the local runtime has no metadata beside an empty value.
+    const found = await Promise.all(keys.map((key) => kv.getWithMetadata(key, "arrayBuffer")));
+    const there = keys.filter((_, place) => found[place].value !== null);
+    if (!withExpiration || there.length === 0) return found;
+    const listed = await listedOf(kv, there);
+    const isOne = ({ value, metadata }, { metadata: other } = {}) =>
+      value === null || JSON.stringify(metadata ?? null) === JSON.stringify(other ?? null);
+    if (attempt === 50 || found.every((entry, place) => isOne(entry, listed.get(keys[place])))) {
+      return found.map((entry, place) => ({ ...entry, expiration: listed.get(keys[place])?.expiration }));
+    }
+  }
+}
+
+/** What a listing has of each key: one of what they have in common, or else one each. */
+async function listedOf(kv, keys) {
+  let prefix = keys[0].split("\0")[0];
+  for (const key of keys) while (!key.startsWith(prefix)) prefix = prefix.slice(0, -1);
+  const page = await kv.list({ prefix: prefix.toWellFormed().replace(/\ufffd$/, "") });
+  const listed = new Map(page.keys.map((key) => [key.name, key]));
+  if (!page.list_complete) {
+    const missing = keys.filter((key) => !listed.has(key));
+    await Promise.all(missing.map(async (key) => {
+      // The first key in order that begins with a key is that key.
+      const [first] = (await kv.list({ prefix: key.split("\0")[0], limit: 1 })).keys;
+      if (first?.name === key) listed.set(key, first);
+    }));
+  }
+  return listed;
 }
 
 async function putAll(kv, pairs, fault) {

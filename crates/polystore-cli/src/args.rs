@@ -20,7 +20,7 @@ Exit codes:
   3    the store or a file failed, or what is stored is broken
   130  stopped by Ctrl-C; the stores are whole";
 
-/// Reads and writes key-value stores: files, folders, SQLite, LevelDB, Redis, PostgreSQL, etcd.
+/// Reads and writes key-value stores: files, folders, SQLite, LevelDB, Redis, PostgreSQL, etcd, Cloudflare KV.
 #[derive(Parser, Debug)]
 #[command(name = "polystore", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {

@@ -41,6 +41,7 @@
 //! | [Redis, Valkey](stores::redis) | `redis://host/0`, `redis-cluster://a,b` | `redis` |
 //! | [PostgreSQL](stores::postgres) | `postgres://user@host/database` | `postgres` |
 //! | [etcd](stores::etcd) | `etcd://a,b,c` | `etcd` |
+//! | [Cloudflare KV](stores::cloudflare) | `cloudflare://ACCOUNT/NAMESPACE` | `cloudflare` |
 //!
 //! The npm package `polystore` keeps the same bytes in each of them: a program in Rust and
 //! one in JavaScript can share a store.

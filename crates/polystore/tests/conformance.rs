@@ -141,7 +141,8 @@ fn with_cloudflare(suite: Suite) -> Suite {
         return suite;
     };
     suite.disposable_store("cloudflare", move || {
-        let url = server.url(NEXT.fetch_add(1, Ordering::Relaxed));
+        // Ten thousand entries take the runtime on one machine some seconds.
+        let url = server.url_with(NEXT.fetch_add(1, Ordering::Relaxed), "timeout=60s");
         ready(kv(Cloudflare::new(url, Server::TOKEN)))
     })
 }

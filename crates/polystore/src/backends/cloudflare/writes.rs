@@ -23,8 +23,8 @@ const MOST_BYTES: usize = 96_000_000;
 /// The shortest time that Cloudflare keeps an entry for.
 const LEAST_SECONDS: u64 = 60;
 
-/// What expires later, a century from now, Cloudflare is not told of: it may not keep such a number.
-const MOST_SECONDS: u64 = 100 * 365 * 86_400;
+/// What expires later, fifty years from now, Cloudflare is not told of: Workers count in 32 bits.
+const MOST_SECONDS: u64 = 50 * 365 * 86_400;
 
 /// What is to become of a key.
 pub(super) struct Change {
