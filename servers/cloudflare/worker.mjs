@@ -154,7 +154,7 @@ async function getAll(kv, { keys, type = "text", withMetadata = false }) {
 async function entriesOf(kv, keys, withExpiration) {
   for (let attempt = 0; ; attempt++) {
     // Not by the binding's own bulk read: that of the local runtime has no metadata beside an empty value.
-    const found = await Promise.all(keys.map((key) => kv.getWithMetadata(key, "arrayBuffer")));
+    const found = await inTurns(keys, (key) => kv.getWithMetadata(key, "arrayBuffer"));
     const there = keys.filter((_, place) => found[place].value !== null);
     if (!withExpiration || there.length === 0) return found;
     const listed = await listedOf(kv, there);
@@ -174,11 +174,11 @@ async function listedOf(kv, keys) {
   const listed = new Map(page.keys.map((key) => [key.name, key]));
   if (!page.list_complete) {
     const missing = keys.filter((key) => !listed.has(key));
-    await Promise.all(missing.map(async (key) => {
+    await inTurns(missing, async (key) => {
       // The first key in order that begins with a key is that key.
       const [first] = (await kv.list({ prefix: key.split("\0")[0], limit: 1 })).keys;
       if (first?.name === key) listed.set(key, first);
-    }));
+    });
   }
   return listed;
 }
@@ -200,15 +200,22 @@ function deleteAll(kv, keys, fault) {
   return each(keys, fault, (key) => key, (key) => kv.delete(key));
 }
 
-/** Does it to each, some at a time, but for those that are to fail. */
+/** Does it to each, but for those that are to fail. */
 async function each(all, fault, keyOf, act) {
   const failing = new Set(fault?.failing ?? []);
   const good = all.filter((one) => !failing.has(keyOf(one)));
-  for (let from = 0; from < good.length; from += 64) {
-    await Promise.all(good.slice(from, from + 64).map(act));
-  }
+  await inTurns(good, act);
   const unsuccessful_keys = all.map(keyOf).filter((key) => failing.has(key));
   return succeed({ successful_key_count: good.length, unsuccessful_keys });
+}
+
+/** Few at a time, so that other requests get in between. */
+async function inTurns(all, act) {
+  const done = [];
+  for (let from = 0; from < all.length; from += 8) {
+    done.push(...(await Promise.all(all.slice(from, from + 8).map(act))));
+  }
+  return done;
 }
 
 async function putOne(kv, key, request, query) {
