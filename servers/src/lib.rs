@@ -27,6 +27,7 @@
 mod certificates;
 #[cfg(unix)]
 mod chromium;
+mod cloudflare;
 #[cfg(unix)]
 mod etcd;
 mod ports;
@@ -45,6 +46,7 @@ mod skip;
 pub use certificates::{Certificates, Tls};
 #[cfg(unix)]
 pub use chromium::Chromium;
+pub use cloudflare::Cloudflare;
 #[cfg(unix)]
 pub use etcd::{Etcd, EtcdBuilder, EtcdCluster};
 #[cfg(unix)]

@@ -18,10 +18,15 @@ const NEWER: &str = "22";
 /// Debian's npm links what it compiles to Debian's own Node; loaded into another, that crashes.
 const NEWER_NPM: &str = "npm@11";
 
+/// Where npm packages are installed.
+const FOLDERS: [&str; 2] = ["interop/npm", "servers/cloudflare"];
+
 /// Node with the npm packages, installing what is missing where that is possible; the `PATH` for it.
 pub(crate) fn prepare() -> Outcome<Environment> {
     let environment = node()?;
-    packages(&environment)?;
+    for folder in FOLDERS {
+        packages(&environment, &run::root().join(folder))?;
+    }
     Ok(environment)
 }
 
@@ -94,8 +99,7 @@ fn headers(environment: &Environment) -> Option<PathBuf> {
 }
 
 /// `npm ci` where what is installed is not what the lock file asks for.
-fn packages(environment: &Environment) -> Outcome {
-    let folder = run::root().join("interop").join("npm");
+fn packages(environment: &Environment, folder: &Path) -> Outcome {
     let lock = folder.join("package-lock.json");
     let lock = fs::read_to_string(&lock).map_err(|error| format!("{}: {error}", lock.display()))?;
     // Compiled packages are for one Node only. Times would not tell: git sets new ones.
@@ -113,7 +117,7 @@ fn packages(environment: &Environment) -> Outcome {
     run::run(
         install
             .args(["ci", "--no-audit", "--no-fund"])
-            .current_dir(&folder),
+            .current_dir(folder),
     )?;
     fs::write(&installed, wanted).map_err(|error| format!("{}: {error}", installed.display()))
 }

@@ -22,7 +22,7 @@ Exit codes:
   3    the store or a file failed, or what is stored is broken
   130  stopped by Ctrl-C; the stores are whole (serve ends with 0 at the first)";
 
-/// Reads and writes key-value stores: files, folders, SQLite, LevelDB, Redis, PostgreSQL, etcd, servers over HTTP.
+/// Reads and writes key-value stores: files, folders, SQLite, LevelDB, Redis, PostgreSQL, etcd, Cloudflare KV, servers over HTTP.
 #[derive(Parser, Debug)]
 #[command(name = "polystore", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {

@@ -42,6 +42,7 @@
 //! | [PostgreSQL](stores::postgres) | `postgres://user@host/database` | `postgres` |
 //! | [etcd](stores::etcd) | `etcd://a,b,c` | `etcd` |
 //! | [HTTP](stores::http) | `https://host/path` | `http` |
+//! | [Cloudflare KV](stores::cloudflare) | `cloudflare://ACCOUNT/NAMESPACE` | `cloudflare` |
 //!
 //! The npm package `polystore` keeps the same bytes in each of them: a program in Rust and
 //! one in JavaScript can share a store.
@@ -101,6 +102,8 @@ mod write;
 pub use backend::{Capabilities, Scan};
 #[cfg(all(feature = "http", not(target_family = "wasm")))]
 pub use backends::http::HttpStore;
+#[cfg(all(feature = "cloudflare", not(target_family = "wasm")))]
+pub use backends::cloudflare::Cloudflare;
 pub use entry::{Entry, Expiry, Timestamp};
 pub use error::{Error, ErrorKind, Result};
 pub use expires::Expires;

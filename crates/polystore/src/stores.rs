@@ -413,3 +413,44 @@ pub mod redis {}
 /// A server to try it on: `docker run -e POSTGRES_PASSWORD=secret -p 5432:5432 postgres`, then
 /// `postgres://postgres:secret@localhost/postgres`.
 pub mod postgres {}
+
+/// `cloudflare://ACCOUNT/NAMESPACE` — a namespace of Cloudflare KV (Workers KV), by Cloudflare's REST API.
+///
+/// | option | meaning |
+/// |---|---|
+/// | `token_env=CLOUDFLARE_API_TOKEN` | the environment variable that has the API token |
+/// | `timeout=10s` | how long an operation waits, connecting, throttling and retries included |
+/// | `base=https://api.cloudflare.com/client/v4` | where the API is: for a proxy, or for tests |
+/// | `tls_ca=ca.pem` | trusts these certificates instead of the system's |
+/// | `tls_cert=me.pem`, `tls_key=me.key` | shows this certificate to a proxy that asks for one |
+///
+/// The account and the namespace are their ids, as the dashboard and `wrangler kv namespace list` have them. The token needs
+/// the permission "Workers KV Storage", "Edit" to write. A program that has it elsewhere than in its environment gives it
+/// by [`Cloudflare::new`](crate::Cloudflare::new). With a `base` of `http://`, it goes over the network as it is.
+///
+/// **Eventual consistency** is what Cloudflare KV has: a write is seen at once where it was made, mostly, and
+/// within a minute elsewhere; so is a removal, and that a key was not there. Of programs that write one key at the same time
+/// the last one wins. Do not use it for locks, counters or what must not be lost in between: there is no
+/// `insert`, `touch` or `prune` here, as the API does nothing atomically.
+///
+/// A key's value is the JSON as it is, which the npm package reads and writes in a Worker. What is no JSON is
+/// [`Corrupt`](crate::ErrorKind::Corrupt) in `get`, and left out of listings with values with a warning. `keys()` looks at no
+/// values: it shows such keys too, and `clear()` removes them. An entry written here replaces the metadata that others gave it.
+///
+/// **Expiry** is judged by the clock of this process, to the millisecond, by metadata beside the value,
+/// `{"expires": milliseconds since 1970}`. Cloudflare removes the entry by itself too, by its own expiry
+/// (`expiration_ttl`): in whole seconds, one or two later than that, and not before a minute, the least that it takes. A
+/// Worker goes by Cloudflare's expiry alone, so it sees what expires within a minute for up to a minute. What expires in more
+/// than fifty years has only the metadata. Entries of others, without it, expire with Cloudflare's second.
+///
+/// **Requests** are shared, as Cloudflare allows a user 1,200 of them in five minutes: reads that wait go in
+/// one for 100 keys, writes in one for 10,000 or 16 MiB, removals in one for 10,000. They are not done as a whole.
+/// One key can be written once a second: what is written more often waits, and with it the store's other writes. When Cloudflare
+/// asks for fewer requests (429) they are tried again when it says, within the timeout; a day's free
+/// limit that is used up is [`Full`](crate::ErrorKind::Full).
+///
+/// **Listings** read 1,000 keys at a time, in the order of their bytes, and values, where those are wanted, 100 at a time, or
+/// fewer where they are large. The API cannot begin after a key: a page with `after` goes through all keys of the prefix before it.
+///
+/// **Limits**: a key has 1 to 512 bytes and is not `.` or `..`; a value has 25 MiB.
+pub mod cloudflare {}

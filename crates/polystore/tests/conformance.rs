@@ -65,6 +65,8 @@ fn main() -> ExitCode {
     let suite = with_etcd(suite);
     #[cfg(feature = "http")]
     let suite = http::with_servers(suite, scratch.path());
+    #[cfg(all(feature = "cloudflare", unix))]
+    let suite = with_cloudflare(suite);
     suite.run()
 }
 
@@ -251,6 +253,23 @@ mod http {
         }
         router.layer(middleware::from_fn(filter))
     }
+}
+
+/// The real runtime behind the paths of Cloudflare's API: each store has a namespace of its own there.
+#[cfg(all(feature = "cloudflare", unix))]
+fn with_cloudflare(suite: Suite) -> Suite {
+    use polystore_kv::Cloudflare;
+    use polystore_servers::Cloudflare as Server;
+
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let Some(server) = Server::with_namespaces(256) else {
+        return suite;
+    };
+    suite.disposable_store("cloudflare", move || {
+        // Ten thousand entries take the runtime on one machine some seconds.
+        let url = server.url_with(NEXT.fetch_add(1, Ordering::Relaxed), "timeout=60s");
+        ready(kv(Cloudflare::new(url, Server::TOKEN)))
+    })
 }
 
 /// The URL of a server that is there already, and holds other things too.

@@ -1,12 +1,347 @@
 //! `cloudflare:`: Cloudflare KV by its REST API.
+//!
+//! `api` has its requests, `reads` and `writes` say how what waits shares them, `listing` goes through its pages.
+//! `failure` is what becomes of errors.
 
-use crate::address::Address;
-use crate::error::{Error, Result};
+mod api;
+mod failure;
+mod given;
+mod listing;
+mod reads;
+mod writes;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_core::stream::BoxStream;
+use futures_util::future::try_join_all;
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+
+use self::api::Api;
+pub use self::given::Cloudflare;
+use self::listing::Keys;
+use self::reads::{MOST_KEYS, Reads};
+use self::writes::{Change, MOST_CHANGES, Writes, in_parts};
+use crate::address::{Address, invalid};
+use crate::backend::{Backend, Info, Scan};
+use crate::entry::Entry;
+use crate::error::{Error, ErrorKind, Result};
+use crate::gather::{Lane, Trip};
 use crate::opener::Opener;
+use crate::remote::{TIMEOUT, TlsFiles};
 use crate::store::Store;
 
 pub(crate) const STORE: Opener = Opener::new("cloudflare", open);
 
-fn open(_address: Address) -> Result<Store> {
-    Err(Error::unsupported("open yet"))
+const BASE: &str = "https://api.cloudflare.com/client/v4";
+
+/// The variable that Cloudflare's own tools take the token from.
+const TOKEN: &str = "CLOUDFLARE_API_TOKEN";
+
+const MOST_KEY_BYTES: usize = 512;
+const MOST_VALUE_BYTES: usize = 25 << 20;
+const REFUSED_KEYS: [&str; 3] = ["", ".", ".."];
+
+/// How many requests for the keys of one `get_many` wait at a time.
+const GROUP: usize = 8;
+
+fn open(address: Address) -> Result<Store> {
+    open_with(address, None)
+}
+
+/// The namespace at the address; the token is that of the environment if none is given.
+fn open_with(mut address: Address, token: Option<String>) -> Result<Store> {
+    let path = namespace_of(address.location())?;
+    let base = base_of(address.take("base").as_deref().unwrap_or(BASE))?;
+    let token = match (token, address.take("token_env")) {
+        (None, variable) => token_in(variable.as_deref().unwrap_or(TOKEN))?,
+        (Some(token), None) => token,
+        (Some(_), Some(_)) => {
+            return Err(invalid(
+                "the token is given: leave out the option token_env",
+            ));
+        }
+    };
+    let files = TlsFiles::take(&mut address, ["tls_ca", "tls_cert", "tls_key"])?;
+    let timeout = address.take_timeout(TIMEOUT)?;
+    address.finish(&[
+        "token_env",
+        "base",
+        "tls_ca",
+        "tls_cert",
+        "tls_key",
+        "timeout",
+    ])?;
+    let api = Api::new(format!("{base}{path}"), bearer(&token)?, files, timeout);
+    Ok(Store::new(Arc::new(Namespace::new(api))))
+}
+
+/// The path of `//ACCOUNT/NAMESPACE`.
+fn namespace_of(location: &str) -> Result<String> {
+    let is_id = |id: &str| {
+        let is_of_one = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        !id.is_empty() && id.chars().all(is_of_one)
+    };
+    let ids = location
+        .strip_prefix("//")
+        .and_then(|ids| ids.split_once('/'));
+    match ids {
+        Some((account, namespace)) if is_id(account) && is_id(namespace) => Ok(format!(
+            "/accounts/{account}/storage/kv/namespaces/{namespace}"
+        )),
+        _ => Err(invalid(
+            "the URL of a namespace is cloudflare://ACCOUNT/NAMESPACE, with the ids of both",
+        )),
+    }
+}
+
+/// Where the API is, without a slash at the end.
+fn base_of(base: &str) -> Result<String> {
+    let is_plain = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    };
+    let url = Url::parse(base).ok().filter(is_plain).ok_or_else(|| {
+        invalid("the option base is the URL of an API, such as https://host/client/v4, without user or query")
+    })?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn token_in(variable: &str) -> Result<String> {
+    // What is no name may be the token itself.
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if variable.is_empty() || !variable.chars().all(is_name) {
+        return Err(invalid(
+            "the option token_env is the name of an environment variable",
+        ));
+    }
+    let token = std::env::var(variable).ok();
+    token.filter(|token| !token.is_empty()).ok_or_else(|| {
+        invalid(format!(
+            "there is no token: set the environment variable {variable} to an API token of Cloudflare"
+        ))
+    })
+}
+
+fn bearer(token: &str) -> Result<HeaderValue> {
+    let token = token.trim();
+    let mut header = HeaderValue::from_str(&format!("Bearer {token}"))
+        .ok()
+        .filter(|_| !token.is_empty() && token.is_ascii())
+        .ok_or_else(|| invalid("the token is no API token of Cloudflare"))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+struct Namespace {
+    api: Arc<Api>,
+    reads: Lane<Reads>,
+    writes: Lane<Writes>,
+}
+
+impl Namespace {
+    fn new(api: Api) -> Self {
+        let api = Arc::new(api);
+        let timeout = api.timeout;
+        Self {
+            reads: Lane::new(Arc::new(Reads(Arc::clone(&api))), timeout),
+            writes: Lane::new(Arc::new(Writes(Arc::clone(&api))), timeout),
+            api,
+        }
+    }
+
+    /// Each part has the time of an operation.
+    async fn write_all(&self, changes: Vec<Change>) -> Result<()> {
+        for part in in_parts(changes, MOST_CHANGES, Writes::BYTES) {
+            self.writes.ask(part).await?;
+        }
+        Ok(())
+    }
+}
+
+fn checked(key: &str) -> Result<()> {
+    if key.len() > MOST_KEY_BYTES {
+        return Err(Error::new(
+            ErrorKind::InvalidKey,
+            format!("a key in Cloudflare KV has at most {MOST_KEY_BYTES} bytes"),
+        ));
+    }
+    if REFUSED_KEYS.contains(&key) {
+        return Err(Error::new(
+            ErrorKind::InvalidKey,
+            "Cloudflare KV has no empty key, and none that is . or ..",
+        ));
+    }
+    Ok(())
+}
+
+fn put(key: &str, entry: &Entry) -> Result<Change> {
+    checked(key)?;
+    if entry.json().len() > MOST_VALUE_BYTES {
+        return Err(Error::new(
+            ErrorKind::InvalidValue,
+            format!("a value in Cloudflare KV has at most {MOST_VALUE_BYTES} bytes of JSON"),
+        ));
+    }
+    Ok(Change::put(key, entry))
+}
+
+fn del(key: &str) -> Result<Change> {
+    checked(key)?;
+    Ok(Change::del(key))
+}
+
+#[async_trait]
+impl Backend for Namespace {
+    fn info(&self) -> Info {
+        Info::new("cloudflare").with(|can| {
+            can.ordered = true;
+            can.persistent = true;
+            can.max_key_bytes = Some(MOST_KEY_BYTES);
+            can.max_value_bytes = Some(MOST_VALUE_BYTES);
+            can.refused_keys = REFUSED_KEYS.map(Into::into).into();
+        })
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        checked(key)?;
+        let mut found = self.reads.ask(vec![key.to_owned()]).await?;
+        Ok(found.pop().flatten())
+    }
+
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Entry>>> {
+        for key in keys {
+            checked(key).map_err(|error| error.with_key(key))?;
+        }
+        let mut entries = Vec::with_capacity(keys.len());
+        for group in keys.chunks(GROUP * MOST_KEYS) {
+            let reads = group
+                .chunks(MOST_KEYS)
+                .map(|keys| self.reads.ask(keys.to_vec()));
+            entries.extend(try_join_all(reads).await?.into_iter().flatten());
+        }
+        Ok(entries)
+    }
+
+    fn scan(&self, scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
+        listing::scan(Arc::clone(&self.api), scan)
+    }
+
+    async fn set(&self, key: &str, entry: Entry) -> Result<()> {
+        self.writes.ask(vec![put(key, &entry)?]).await
+    }
+
+    async fn set_many(&self, entries: Vec<(String, Entry)>) -> Result<()> {
+        // What cannot be written fails before anything is.
+        let changes = entries.iter().map(|(key, entry)| {
+            let change = put(key, entry);
+            change.map_err(|error| error.with_key(key))
+        });
+        self.write_all(changes.collect::<Result<_>>()?).await
+    }
+
+    async fn del(&self, key: &str) -> Result<()> {
+        self.writes.ask(vec![del(key)?]).await
+    }
+
+    async fn del_many(&self, keys: &[String]) -> Result<()> {
+        let changes = keys.iter().map(|key| {
+            let change = del(key);
+            change.map_err(|error| error.with_key(key))
+        });
+        self.write_all(changes.collect::<Result<_>>()?).await
+    }
+
+    async fn clear(&self, prefix: &str) -> Result<()> {
+        let mut keys = Keys::new(Arc::clone(&self.api), prefix);
+        let mut gone: Vec<Change> = Vec::new();
+        let mut is_begun = false;
+        let of_some = |error: Error, is_begun| match is_begun {
+            true => error.with_maybe_applied(),
+            false => error,
+        };
+        loop {
+            let page = keys.next().await;
+            let page = page.map_err(|error| of_some(error, is_begun))?;
+            let is_last = page.is_empty();
+            gone.extend(page.into_iter().map(|(key, _)| Change::del(&key)));
+            if gone.len() >= MOST_CHANGES || (is_last && !gone.is_empty()) {
+                let removed = self.write_all(std::mem::take(&mut gone)).await;
+                removed.map_err(|error| of_some(error, is_begun))?;
+                is_begun = true;
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.writes.finish().await;
+        self.reads.finish().await;
+        self.api.close().await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_an_account_and_a_namespace() {
+        let path = namespace_of("//0a1b/c-D_2").unwrap();
+        assert_eq!(path, "/accounts/0a1b/storage/kv/namespaces/c-D_2");
+        for location in [
+            "",
+            "a/b",
+            "//a",
+            "//a/",
+            "///b",
+            "//a/b/c",
+            "//secret@a/b",
+            "//a/b%2F",
+        ] {
+            let error = namespace_of(location).unwrap_err();
+            assert!(error.is_usage(), "{location}");
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_base_is_a_plain_url() {
+        for (base, taken) in [
+            (BASE, BASE),
+            ("http://127.0.0.1:1/a/", "http://127.0.0.1:1/a"),
+            ("http://localhost", "http://localhost"),
+        ] {
+            assert_eq!(base_of(base).unwrap(), taken);
+        }
+        for base in [
+            "",
+            "localhost:1",
+            "ftp://secret",
+            "https://secret@a/",
+            "https://a/?secret",
+        ] {
+            let error = base_of(base).unwrap_err();
+            assert!(error.is_usage(), "{base}");
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_a_header_that_shows_nothing() {
+        assert!(!format!("{:?}", bearer("secret").unwrap()).contains("secret"));
+        assert_eq!(bearer(" secret\n").unwrap(), "Bearer secret");
+        for token in ["", " ", "secret\ntoken", "sécret"] {
+            let error = bearer(token).unwrap_err();
+            assert!(error.is_usage(), "{token}");
+            assert!(!format!("{error:?}").contains("cret"), "{error:?}");
+        }
+    }
 }
