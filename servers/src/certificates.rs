@@ -56,7 +56,8 @@ impl Tls {
     }
 
     /// The certificate that the server shows, and its key.
-    pub(crate) fn server(self, certificates: &Certificates) -> (PathBuf, PathBuf) {
+    #[must_use]
+    pub fn server(self, certificates: &Certificates) -> (PathBuf, PathBuf) {
         certificates.pair(match self.shows {
             Shows::Good => "server",
             Shows::Expired => "expired",

@@ -17,7 +17,12 @@ pub(crate) struct Address {
     location: String,
     path: Option<PathBuf>,
     options: Vec<(String, String)>,
+    /// What of the query is not for us, as it is written.
+    kept_query: String,
 }
+
+/// Before the names of our options in a URL whose query is somebody else's.
+const OWN: &str = "polystore.";
 
 /// What it holds may be secret.
 impl fmt::Debug for Address {
@@ -43,18 +48,29 @@ impl Address {
             return Err(invalid("a store's URL has no #fragment: write # as %23"));
         }
         let (location, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let scheme = scheme.to_ascii_lowercase();
+        let is_shared = matches!(&scheme[..], "http" | "https");
         let mut options: Vec<(String, String)> = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let mut kept: Vec<&str> = Vec::new();
+        for pair in query.split('&') {
+            let Some((name, value)) = form_urlencoded::parse(pair.as_bytes()).next() else {
+                continue;
+            };
+            if is_shared && !name.starts_with(OWN) {
+                kept.push(pair);
+                continue;
+            }
             if options.iter().any(|(given, _)| *given == name) {
                 return Err(invalid(format!("the option {name:?} is given twice")));
             }
             options.push((name.into_owned(), value.into_owned()));
         }
         Ok(Self {
-            scheme: scheme.to_ascii_lowercase(),
+            scheme,
             location: location.to_owned(),
             path: None,
             options,
+            kept_query: kept.join("&"),
         })
     }
 
@@ -67,6 +83,7 @@ impl Address {
             location: String::new(),
             path: Some(path.to_owned()),
             options: Vec::new(),
+            kept_query: String::new(),
         })
     }
 
@@ -77,6 +94,11 @@ impl Address {
     /// What stands between the scheme and the options, as it is written.
     pub(crate) fn location(&self) -> &str {
         &self.location
+    }
+
+    /// What stands behind the `?` of an `http:` URL and is not for us, byte for byte.
+    pub(crate) fn kept_query(&self) -> &str {
+        &self.kept_query
     }
 
     /// The file or folder, decoded.
@@ -116,14 +138,23 @@ impl Address {
 
     /// The option `timeout`: how long an operation may wait.
     pub(crate) fn take_timeout(&mut self, default: Duration) -> Result<Duration> {
-        let Some(words) = self.take("timeout") else {
+        self.take_duration("timeout", default)
+    }
+
+    /// An option that is a time above zero.
+    pub(crate) fn take_duration(&mut self, name: &str, default: Duration) -> Result<Duration> {
+        let Some(words) = self.take(name) else {
             return Ok(default);
         };
         let timeout: Option<Expires> = words.parse().ok();
         timeout
             .and_then(Expires::as_duration)
             .filter(|timeout| !timeout.is_zero())
-            .ok_or_else(|| invalid("the option timeout is a time above zero, such as 5s"))
+            .ok_or_else(|| {
+                invalid(format!(
+                    "the option {name} is a time above zero, such as 5s"
+                ))
+            })
     }
 
     /// The option `sync`: what a write waits for.
@@ -289,6 +320,17 @@ mod tests {
     }
 
     #[test]
+    fn a_query_that_is_not_ours_stays_as_it_is() {
+        let mut address =
+            Address::parse("HTTPS://x/y?a=%2f+1&&polystore.timeout=5s&a=2&=&flag").unwrap();
+        assert_eq!(address.kept_query(), "a=%2f+1&a=2&=&flag");
+        assert_eq!(address.take("polystore.timeout").as_deref(), Some("5s"));
+        address.finish(&[]).unwrap();
+        let address = Address::parse("http://x?polystore.nothing=1").unwrap();
+        assert!(address.finish(&[]).unwrap_err().is_usage());
+    }
+
+    #[test]
     fn options_are_checked() {
         let mut address =
             Address::parse("x:?timeout=5s&max_entries=1_000&max_bytes=2KiB&sync=normal").unwrap();
@@ -321,6 +363,11 @@ mod tests {
             assert!(address().take_bytes("n").unwrap_err().is_usage(), "{query}");
         }
         assert!(Address::parse("x:?a=1&a=2").unwrap_err().is_usage());
+        assert!(
+            Address::parse("http://x?polystore.a=1&polystore%2Ea=2")
+                .unwrap_err()
+                .is_usage()
+        );
         let error = Address::parse("x:?speed=1")
             .unwrap()
             .finish(&["table"])

@@ -208,6 +208,11 @@ impl Error {
         self.edit(|inner| inner.maybe_applied = true)
     }
 
+    /// The same error of what cannot have changed anything.
+    pub(crate) fn not_applied(self) -> Self {
+        self.edit(|inner| inner.maybe_applied = false)
+    }
+
     /// The same error, saying which file or folder it is about.
     pub(crate) fn with_path(self, path: &std::path::Path) -> Self {
         self.edit(|inner| {

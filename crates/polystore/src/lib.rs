@@ -98,6 +98,8 @@ mod typed;
 mod write;
 
 pub use backend::{Capabilities, Scan};
+#[cfg(all(feature = "http", not(target_family = "wasm")))]
+pub use backends::http::HttpStore;
 pub use entry::{Entry, Expiry, Timestamp};
 pub use error::{Error, ErrorKind, Result};
 pub use expires::Expires;

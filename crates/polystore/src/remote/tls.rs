@@ -126,10 +126,15 @@ impl Pem {
 
     /// What rustls needs, with the checks of a browser.
     pub(crate) fn client_config(&self) -> Result<ClientConfig> {
+        self.client_config_with(self.root_store()?)
+    }
+
+    /// The same with these roots.
+    pub(crate) fn client_config_with(&self, roots: RootCertStore) -> Result<ClientConfig> {
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| bad_pem("TLS cannot be used").with_source(error))?
-            .with_root_certificates(self.root_store()?);
+            .with_root_certificates(roots);
         match self.client_identity()? {
             None => Ok(config.with_no_client_auth()),
             Some((chain, key)) => config.with_client_auth_cert(chain, key).map_err(|error| {

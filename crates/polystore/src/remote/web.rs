@@ -14,17 +14,37 @@ use crate::error::{Error, ErrorKind, Result};
 /// for, so that a request is rarely sent on one that is being closed.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// How long a connection of HTTP/2 is silent before it is asked whether it still is there, and how
+/// long that may take.
+const PING: Duration = Duration::from_secs(10);
+
 /// A client for all requests of one store. Reads the files of `tls`.
 ///
 /// It follows no redirects and has no time limit of its own: both are for those who know what is asked.
 pub(crate) fn client(tls: &TlsFiles) -> Result<Client> {
-    let config = tls.read()?.client_config()?;
+    client_with(tls.read()?.client_config()?)
+}
+
+/// The same for `http:` only: it trusts nobody, and needs no certificates on this system.
+#[cfg(feature = "http")]
+pub(crate) fn plain_client() -> Result<Client> {
+    let pem = super::Pem {
+        roots: None,
+        identity: None,
+    };
+    client_with(pem.client_config_with(rustls::RootCertStore::empty())?)
+}
+
+fn client_with(mut config: rustls::ClientConfig) -> Result<Client> {
+    config.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
     let client = Client::builder()
         .tls_backend_preconfigured(config)
         .redirect(Policy::none())
         .referer(false)
         .retry(reqwest::retry::never())
         .pool_idle_timeout(IDLE)
+        .http2_keep_alive_interval(PING)
+        .http2_keep_alive_timeout(PING)
         .user_agent(concat!("polystore-kv/", env!("CARGO_PKG_VERSION")));
     client.build().map_err(|error| {
         Error::new(ErrorKind::InvalidOption, "the HTTP client cannot be made")
@@ -44,6 +64,7 @@ pub(crate) struct Reply {
 ///
 /// # Errors
 /// As [`lost`], and [`ErrorKind::Unreachable`] if the reply is longer.
+#[allow(dead_code, reason = "for stores that follow no redirects")]
 pub(crate) async fn send(request: RequestBuilder, most: usize) -> Result<Reply> {
     let response = request.send().await.map_err(lost)?;
     read(response, most).await
