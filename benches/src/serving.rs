@@ -54,6 +54,10 @@ impl Serving {
         (!address.is_empty()).then_some(Self { child, address })
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
     /// One measurement, by a generator in a process of its own.
     pub(crate) fn load(&self, operation: &str, connections: u32) -> Option<Load> {
         let output = Command::new(std::env::current_exe().ok()?)
