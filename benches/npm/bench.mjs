@@ -1,7 +1,7 @@
 // The npm package, measured as the Rust bench measures the crate; it runs this once for each number
 // (first `npm ci` in interop/npm), so that the two sides alternate:
 //
-//   node bench.mjs --store memory|file|folder|sqlite|sqlite-wal|redis|postgres|etcd|level
+//   node bench.mjs --store memory|file|folder|sqlite|sqlite-wal|redis|postgres|etcd|http|level
 //     --workload getTASKS|setTASKS|keys|clear|stream --dir TMPDIR [--url SERVER] [--seconds 1]
 //
 // TMPDIR is one to a store and workload, kept between its runs and deleted by the caller at the end.
@@ -117,6 +117,16 @@ const stores = {
       }
     };
     return { store: kv(client), fill, end: () => client.close() };
+  },
+
+  http() {
+    const store = kv(options.url);
+    const fill = async (entries) => {
+      for (const some of chunks(entries, 100)) {
+        await Promise.all(some.map(([key, value]) => store.set(key, value)));
+      }
+    };
+    return { store, fill };
   },
 
   level(dir) {

@@ -5,13 +5,16 @@
 //! the table into README.md.
 
 mod groups;
+mod load;
 mod local;
 mod measure;
 mod npm;
 mod opendal;
 mod remote;
 mod report;
+mod requests;
 mod rows;
+mod serving;
 mod subject;
 
 use std::fmt::Write as _;
@@ -62,6 +65,12 @@ fn main() -> ExitCode {
                 groups::fill_for_stream(url, count.parse().unwrap_or_default());
                 return ExitCode::SUCCESS;
             }
+            ["child", "serve", "ours", url] => return done(&serving::ours(url)),
+            ["child", "serve", "bare", "memory"] => return done(&serving::bare_map()),
+            ["child", "serve", "bare", path] => return done(&serving::bare_sqlite(path)),
+            ["child", "load", address, pid, operation, connections] => {
+                return print(&load::run(address, pid, operation, connections));
+            }
             _ => {
                 eprintln!("usage: polystore-benches [--only WORD] [--runs N] [--write]");
                 return ExitCode::from(2);
@@ -77,6 +86,16 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+fn done(outcome: &std::io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn print(answer: &impl serde::Serialize) -> ExitCode {
@@ -97,6 +116,11 @@ fn run(options: &Options) -> String {
     let rows = bench.rows();
     let mut text = format!("{}\n### Operations a second\n\n", machine());
     text += &report::operations(&rows);
+    text += "\n### Requests a second, by a server\n\n";
+    let requests = bench.requests();
+    text += &requests::table(&requests);
+    text += "\n### What a request costs a server\n\n";
+    text += &requests::costs(&requests);
     text += &bench.prefixes();
     text += &bench.streams();
     text

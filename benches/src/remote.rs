@@ -206,3 +206,50 @@ impl Subject for BareEtcd {
         self.client().put(put).await.expect("the server answers");
     }
 }
+
+/// reqwest, with its own pool of connections, a request for each operation.
+#[derive(Clone)]
+pub(crate) struct BareHttp {
+    url: String,
+    client: Option<reqwest::Client>,
+}
+
+impl BareHttp {
+    pub(crate) fn new(url: &str) -> Self {
+        // It wants to know one even where there is no TLS. An error is that there is one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self {
+            url: url.to_owned(),
+            client: None,
+        }
+    }
+
+    fn request(&self, method: reqwest::Method, key: &str) -> reqwest::RequestBuilder {
+        let client = self.client.as_ref().expect("it was made fresh");
+        client.request(method, format!("{}{key}", self.url))
+    }
+}
+
+impl Subject for BareHttp {
+    async fn fresh(&self) -> Self {
+        Self {
+            url: self.url.clone(),
+            client: Some(reqwest::Client::new()),
+        }
+    }
+    async fn get(&self, key: &str) -> Option<User> {
+        let reply = self.request(reqwest::Method::GET, key).send().await;
+        let reply = reply.expect("the server answers");
+        if reply.status() == reqwest::StatusCode::NOT_FOUND {
+            return None;
+        }
+        let reply = reply.error_for_status().expect("the server works");
+        Some(from_json(&reply.bytes().await.expect("the reply is whole")))
+    }
+    async fn set(&self, key: &str, user: &User) {
+        let put = self.request(reqwest::Method::PUT, key).body(to_json(user));
+        let reply = put.send().await.expect("the server answers");
+        let reply = reply.error_for_status().expect("the server works");
+        reply.bytes().await.expect("the reply is whole");
+    }
+}

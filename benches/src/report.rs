@@ -20,7 +20,7 @@ impl Runs {
         Some((most - least) / 2.0 / self.median()? * 100.0)
     }
 
-    fn show(&self) -> String {
+    pub(crate) fn show(&self) -> String {
         match self.median().zip(self.spread()) {
             Some((median, spread)) => format!("{} ±{spread:.0}%", short(median)),
             None => "–".to_owned(),
@@ -42,11 +42,11 @@ pub(crate) fn megabytes(bytes: f64) -> String {
     format!("{:.1} MB", bytes / 1e6)
 }
 
-fn ratio(ours: &Runs, theirs: &Runs) -> Option<f64> {
+pub(crate) fn ratio(ours: &Runs, theirs: &Runs) -> Option<f64> {
     Some(ours.median()? / theirs.median()?)
 }
 
-fn judged(ratio: Option<f64>, mark: Option<f64>) -> String {
+pub(crate) fn judged(ratio: Option<f64>, mark: Option<f64>) -> String {
     match (ratio, mark) {
         (None, _) => "–".to_owned(),
         (Some(ratio), Some(mark)) if ratio < mark => format!("**{ratio:.2}** (mark: {mark})"),

@@ -7,8 +7,9 @@ use crate::local::{BareFile, BareFolder, BareLevel, BareMap, BareSqlite, ours};
 use crate::measure::{self, MANY_TASKS, Operation, SPAN, TASKS};
 use crate::npm::Npm;
 use crate::opendal::OpenDal;
-use crate::remote::{BareEtcd, BarePostgres, BareRedis};
+use crate::remote::{BareEtcd, BareHttp, BarePostgres, BareRedis};
 use crate::report::{Row, Runs};
+use crate::serving::Serving;
 use crate::subject::Subject;
 
 /// Who is measured side by side.
@@ -38,6 +39,7 @@ impl Bench<'_> {
         self.redis(&mut rows);
         self.postgres(&mut rows);
         self.etcd(&mut rows);
+        self.http(&mut rows);
         rows
     }
 
@@ -227,6 +229,34 @@ impl Bench<'_> {
             (Get, TASKS, Some(2.0), Some(1.0)),
             (Set, 1, Some(0.9), Some(1.0)),
             (Set, TASKS, Some(2.0), Some(1.0)),
+            (GetMany, 1, None, None),
+        ];
+        self.contest(rows, &contest, &workloads);
+    }
+
+    /// The client, on our own server.
+    fn http(&self, rows: &mut Vec<Row>) {
+        let what = "http client";
+        if !self.options.wants(what) && !self.options.only_within("http") {
+            return;
+        }
+        let start = || Serving::of_rust("ours", "memory:");
+        // The values of npm are longer: it writes them with white space.
+        let (Some(server), Some(of_npm)) = (start(), start()) else {
+            return;
+        };
+        let contest = Contest {
+            what,
+            ours: &ours(&server.url()),
+            bare: &BareHttp::new(&server.url()),
+            opendal: None,
+            npm: Npm::remote("http", of_npm.url()),
+        };
+        let workloads = [
+            (Get, 1, Some(0.9), None),
+            (Get, TASKS, Some(1.5), None),
+            (Set, 1, Some(0.9), None),
+            (Set, TASKS, Some(1.5), None),
             (GetMany, 1, None, None),
         ];
         self.contest(rows, &contest, &workloads);
