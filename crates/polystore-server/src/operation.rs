@@ -95,7 +95,6 @@ impl Operation {
     }
 
     /// Its name in logs and metrics.
-    #[allow(dead_code, reason = "logs and metrics come with the listener")]
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Get => "get",

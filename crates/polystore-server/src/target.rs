@@ -24,7 +24,6 @@ pub(crate) enum Target {
 /// Where a request goes. Not `Debug`, for the token.
 pub(crate) struct Address {
     pub(crate) target: Target,
-    #[allow(dead_code, reason = "tokens are checked by the listener")]
     /// What stood in the path as `/_/t/TOKEN/`.
     pub(crate) path_token: Option<PathToken>,
     pub(crate) params: Params,

@@ -100,10 +100,10 @@ mod typed;
 mod write;
 
 pub use backend::{Capabilities, Scan};
-#[cfg(all(feature = "http", not(target_family = "wasm")))]
-pub use backends::http::HttpStore;
 #[cfg(all(feature = "cloudflare", not(target_family = "wasm")))]
 pub use backends::cloudflare::Cloudflare;
+#[cfg(all(feature = "http", not(target_family = "wasm")))]
+pub use backends::http::HttpStore;
 pub use entry::{Entry, Expiry, Timestamp};
 pub use error::{Error, ErrorKind, Result};
 pub use expires::Expires;

@@ -171,7 +171,7 @@ async fn what_a_store_cannot_do_at_once_is_done_in_steps_which_is_said() {
     let Some(browser) = Browser::open().await else {
         return;
     };
-    let world = World::of(kv(Shelf::default()).unwrap(), |app| app).await;
+    let world = World::of(kv(Shelf::default()).unwrap(), |server| server).await;
     browser.go(&world.page()).await;
     for (value, says) in [("1", "This store has no insert"), ("2", "already")] {
         browser.click("#new").await;

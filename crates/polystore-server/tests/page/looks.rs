@@ -3,8 +3,7 @@
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::world::{World, with_metrics};
-use polystore_kv::kv;
+use crate::world::World;
 
 /// A store as somebody might have it.
 async fn furnish(world: &World) {
@@ -58,7 +57,7 @@ async fn activity_is_charted_from_the_metrics() {
     let Some(browser) = Browser::open().await else {
         return;
     };
-    let world = World::of(kv("memory:").unwrap(), with_metrics).await;
+    let world = World::memory().await;
     furnish(&world).await;
     let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::new();
@@ -128,7 +127,7 @@ async fn it_fits_a_phone() {
     let Some(browser) = Browser::open().await else {
         return;
     };
-    let world = World::of(kv("memory:").unwrap(), with_metrics).await;
+    let world = World::memory().await;
     browser.resize(360, 740).await;
     browser.go(&world.page()).await;
     browser.says("#empty", "Nothing here yet").await;

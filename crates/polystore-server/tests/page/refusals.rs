@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::world::{World, with_tokens};
+use crate::world::{OWNER, READER, World, with_tokens};
 use polystore_kv::kv;
 
 #[tokio::test]
@@ -21,7 +21,7 @@ async fn a_token_is_asked_for_kept_and_forgotten() {
     browser
         .says("#teller .notice", "does not know this token")
         .await;
-    browser.fill("#token", "sesame").await;
+    browser.fill("#token", OWNER).await;
     browser.click("#teller .primary").await;
     browser
         .until("document.querySelector('[role=option]')")
@@ -55,7 +55,7 @@ async fn a_token_that_only_reads_is_told_so() {
     let world = World::of(kv("memory:").unwrap(), with_tokens).await;
     world.store.set("a", &1).await.unwrap();
     browser.go(&world.page()).await;
-    browser.fill("#token", "reader").await;
+    browser.fill("#token", READER).await;
     browser.click("#teller .primary").await;
     browser.click("[role=option]").await;
     browser.says("#value", "1").await;
@@ -88,11 +88,12 @@ async fn it_works_below_a_token_in_the_path() {
     let Some(browser) = Browser::open().await else {
         return;
     };
-    let world = World::memory().await;
+    let world = World::of(kv("memory:").unwrap(), with_tokens).await;
     browser
-        .go(&format!("{}/kv/_/t/sesame/_/", world.origin))
+        .go(&format!("{}/kv/_/t/{OWNER}/_/", world.origin))
         .await;
-    browser.says("#curl", "/kv/_/t/sesame/hello").await;
+    let hello = format!("/kv/_/t/{OWNER}/hello");
+    browser.says("#curl", &hello).await;
     browser.click("#new").await;
     browser.fill("#editor-key", "a").await;
     browser.fill("#editor-value", "1").await;
@@ -140,7 +141,7 @@ async fn its_files_are_the_servers_own_and_asked_for_again_only_when_changed() {
         assert_eq!(again.headers()["etag"], headers["etag"]);
         assert_eq!(
             http.post(&url)
-                .header("authorization", "Bearer sesame")
+                .bearer_auth(OWNER)
                 .send()
                 .await
                 .unwrap()

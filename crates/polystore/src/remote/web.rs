@@ -64,7 +64,6 @@ pub(crate) struct Reply {
 ///
 /// # Errors
 /// As [`lost`], and [`ErrorKind::Unreachable`] if the reply is longer.
-#[allow(dead_code, reason = "for stores that follow no redirects")]
 pub(crate) async fn send(request: RequestBuilder, most: usize) -> Result<Reply> {
     let response = request.send().await.map_err(lost)?;
     read(response, most).await
