@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use polystore_interop::{Both, Npm, Served, Written, entries, expected, keys, node, npm_is_there};
 use polystore_kv::{Store, kv};
-use polystore_server::{Limits, Server, Tokens};
+use polystore_server::{Server, Tokens};
 use polystore_servers::skip;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -50,10 +50,7 @@ impl Place {
                 (kv(&url).unwrap(), kv(&url).unwrap())
             }
         };
-        // The npm package sends the removals of `clear` all at once.
-        let mut limits = Limits::default();
-        (limits.connections, limits.requests) = (2000, 2000);
-        let served = Served::with(Server::new(served).limits(limits));
+        let served = Served::with(Server::new(served));
         Some(Self {
             name,
             both: Both::new(Npm::new(served.url()), rust),

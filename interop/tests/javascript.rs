@@ -31,6 +31,8 @@ impl<'a> Visitor<'a> {
 
     async fn ask(&mut self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
         let url = format!("{}{path}", self.app.url());
+        // Another test may have done so already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut request = reqwest::Client::new()
             .request(method, url)
             .header("content-type", "application/json")

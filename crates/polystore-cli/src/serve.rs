@@ -31,10 +31,22 @@ pub(crate) fn log_to_standard_error(serving: &Serving, json: bool) {
     }
 }
 
+/// As many as the system lets this process open: each connection is one.
+#[cfg(unix)]
+fn open_more_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = maximum;
+    // Where it cannot be changed, fewer connections are open at a time, and others wait.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+}
+
 pub(crate) async fn serve(store: &Store, serving: &Serving, json: bool) -> Outcome {
     let tokens = tokens(serving)?;
     let tls = tls(serving)?;
     let server = server(store, serving, tokens.as_ref(), tls.as_ref())?;
+    #[cfg(unix)]
+    open_more_files();
     let listener = TcpListener::bind(serving.listen).await;
     let listener = listener.map_err(|error| cannot_listen(serving, &error))?;
     let address = listener.local_addr();

@@ -50,10 +50,10 @@ pub(crate) struct Serving {
     #[arg(long, value_name = "BYTES", default_value = "64K", value_parser = bytes)]
     pub(crate) max_headers: usize,
     /// How many requests may be under way; beyond, 429.
-    #[arg(long, value_name = "COUNT", default_value = "512", value_parser = count)]
+    #[arg(long, value_name = "COUNT", default_value = "2048", value_parser = count)]
     pub(crate) max_requests: usize,
     /// How many connections there may be.
-    #[arg(long, value_name = "COUNT", default_value = "900", value_parser = count)]
+    #[arg(long, value_name = "COUNT", default_value = "4096", value_parser = count)]
     pub(crate) max_connections: usize,
     /// How long a request may take.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]

@@ -23,8 +23,8 @@ pub struct Limits {
     pub body: usize,
     /// The longest key in bytes of UTF-8, with its prefix: 8 KiB. Beyond is 414.
     pub key: usize,
-    /// How many requests are under way at once, listings being sent included: 512. Beyond is 429 at
-    /// once, with `retry-after`.
+    /// How many requests are under way at once, listings being sent included: 2048. Beyond is 429 at
+    /// once, with `retry-after`. The npm package's client removes all keys of a listing at once.
     pub requests: usize,
     /// How long a request may take, its body included: 60 s. Then it is 408 if its body is still
     /// coming, else 504. Lists and bodies in lines take as long as they go on.
@@ -32,8 +32,9 @@ pub struct Limits {
     /// How long a client may take nothing of a list, or send nothing of a body in lines, before it is
     /// dropped; and, of [`Server::serve`](crate::Server::serve), how long a connection may be idle: 60 s.
     pub idle_time: Duration,
-    /// How many connections there may be: 900, for which the usual 1024 open files are enough. Beyond is
-    /// 429 and the end of the connection. Of [`Server::serve`](crate::Server::serve).
+    /// How many connections there may be: 4096. Each is an open file, of which a process often may have
+    /// only 1024 (`polystore serve` raises that): what comes when there are no more waits. Beyond is 429
+    /// and the end of the connection. Of [`Server::serve`](crate::Server::serve).
     pub connections: usize,
     /// The longest request line and headers together in bytes: 64 KiB. Beyond is 431. Of
     /// [`Server::serve`](crate::Server::serve).
@@ -81,10 +82,10 @@ impl Default for Limits {
         Self {
             body: 32 << 20,
             key: 8 << 10,
-            requests: 512,
+            requests: 2048,
             request_time: Duration::from_secs(60),
             idle_time: Duration::from_secs(60),
-            connections: 900,
+            connections: 4096,
             headers: 64 << 10,
             header_time: Duration::from_secs(10),
             drain_time: Duration::from_secs(10),
