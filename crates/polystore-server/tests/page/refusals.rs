@@ -59,7 +59,7 @@ async fn a_token_that_only_reads_is_told_so() {
     browser.click("#teller .primary").await;
     browser.click("[role=option]").await;
     browser.says("#value", "1").await;
-    let refused = "You are not allowed to do this. This token is read-only.";
+    let refused = "You are not allowed to do this. This token may only read.";
     browser.click("#delete").await;
     browser.click("#deleter .danger").await;
     browser.says("#deleter .notice", refused).await;
