@@ -21,8 +21,11 @@
 //!
 //! What goes wrong here panics, as it is a test's or a benchmark's environment that is broken.
 //!
-//! The servers are started on Unix only; [`Proxy`] and [`skip`] are there everywhere.
+//! The servers are started on Unix only. The feature `browser` has a client for Chromium's driver, and pages for it.
+//! [`Proxy`] and [`skip`] are there everywhere.
 
+#[cfg(all(unix, feature = "browser"))]
+pub mod browser;
 #[cfg(unix)]
 mod certificates;
 #[cfg(unix)]
@@ -30,6 +33,8 @@ mod chromium;
 mod cloudflare;
 #[cfg(unix)]
 mod etcd;
+#[cfg(feature = "browser")]
+mod pages;
 mod ports;
 #[cfg(unix)]
 mod postgres;
@@ -41,6 +46,7 @@ mod redis;
 #[cfg(unix)]
 mod server;
 mod skip;
+mod wasm;
 
 #[cfg(unix)]
 pub use certificates::{Certificates, Tls};
@@ -49,6 +55,8 @@ pub use chromium::Chromium;
 pub use cloudflare::Cloudflare;
 #[cfg(unix)]
 pub use etcd::{Etcd, EtcdBuilder, EtcdCluster};
+#[cfg(feature = "browser")]
+pub use pages::Pages;
 #[cfg(unix)]
 pub use postgres::{PgBouncer, Postgres, PostgresBuilder};
 pub use proxy::{Counts, Proxy};
@@ -57,3 +65,4 @@ pub use redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
 #[cfg(unix)]
 pub use server::Server;
 pub use skip::skip;
+pub use wasm::modules;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::metadata::{self, CORE};
 use crate::run::{self, Outcome, cargo};
 use crate::suite::{self, Report};
-use crate::{hygiene, licences};
+use crate::{browser, hygiene, licences};
 
 pub(crate) fn command() -> Outcome<bool> {
     let mut stages = Stages::default();
@@ -23,6 +23,7 @@ fn all(stages: &mut Stages) -> Outcome<Report> {
     stages.time("clippy", clippy)?;
     stages.time("docs", docs)?;
     stages.time("features", features)?;
+    stages.time("wasm", wasm)?;
     stages.time("examples", examples)?;
     stages.time("tests", || suite::run(&[]))
 }
@@ -32,7 +33,7 @@ fn clippy() -> Outcome {
     run::run(command.args(DENY_WARNINGS))
 }
 
-/// To clippy alone: in `RUSTFLAGS` it would compile every dependency once more.
+/// To one package alone: in `RUSTFLAGS` it would compile every dependency once more.
 const DENY_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
 fn docs() -> Outcome {
@@ -56,6 +57,24 @@ fn features() -> Outcome {
         clippy(&["--no-default-features", "--features", feature])?;
     }
     Ok(())
+}
+
+/// In browsers and Workers every feature compiles, and does nothing where it cannot work.
+fn wasm() -> Outcome {
+    let toolchain = browser::Toolchain::find()?;
+    let members = metadata::members()?;
+    let core = members.iter().find(|package| package.name == CORE);
+    let features = core.map_or(&[][..], |core| &core.features);
+    let check = |options: &[&str]| {
+        let mut command = toolchain.cargo("rustc");
+        command.args(["--package", CORE, "--lib", "--profile", "check"]);
+        run::run(command.args(options).args(DENY_WARNINGS))
+    };
+    check(&["--no-default-features"])?;
+    for feature in features {
+        check(&["--no-default-features", "--features", feature])?;
+    }
+    check(&["--all-features"])
 }
 
 /// Each by itself, as a newcomer builds it: together they would lend each other features.

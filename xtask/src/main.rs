@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's commands, the same for a person and for CI.
 
 mod apt;
+mod browser;
 mod ci;
 mod hygiene;
 mod licences;
@@ -22,6 +23,8 @@ Usage: cargo xtask COMMAND
   ci              what CI runs: format, hygiene, licences, clippy, docs, each feature alone,
                   examples, then `test`; stops at the first stage that fails
   bench [ARGS]    measure in release mode; ARGS go to the benchmark program
+  browser build   compile what runs in browsers and Workers, into target/browser
+  browser test    run the tests that need a browser or a Worker
   etcd-proto      make backends/etcd/proto/etcdserverpb.rs out of the etcd.proto beside it; where that
                   changes nothing, what is checked in is up to date
   services        run a Redis, a PostgreSQL and an etcd with empty temporary folders, and print their
@@ -46,6 +49,9 @@ fn main() -> ExitCode {
         ("ci", []) => ci::command(),
         ("bench", [separator, extra @ ..]) if separator == "--" => bench(extra),
         ("bench", extra) => bench(extra),
+        ("browser", [what]) if what == "build" => browser::build(),
+        ("browser", [what]) if what == "test" => browser::test(),
+        ("browser", _) => return misused("`browser` takes build or test"),
         ("etcd-proto", []) => etcd_proto(),
         ("services", []) => services::serve(),
         ("help" | "--help" | "-h", _) => {

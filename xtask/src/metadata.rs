@@ -46,6 +46,16 @@ pub(crate) fn default_dependencies() -> Outcome<BTreeSet<(String, String)>> {
 /// The package whose features and dependencies matter to users.
 pub(crate) const CORE: &str = "polystore-kv";
 
+/// Which version of a package `Cargo.lock` has.
+pub(crate) fn locked_version(name: &str) -> Outcome<String> {
+    let packages = everything()?;
+    let mut found = packages.into_iter().filter(|package| package.name == name);
+    match (found.next(), found.next()) {
+        (Some(package), None) => Ok(package.version),
+        _ => Err(format!("Cargo.lock has not one version of {name}")),
+    }
+}
+
 fn parse_tree(listed: &str) -> BTreeSet<(String, String)> {
     listed
         .lines()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use crate::run::{Outcome, in_ci};
-use crate::{apt, node, python, services};
+use crate::{apt, browser, node, python, services};
 
 /// A `PATH`, where the one that tests and benchmarks were started with will not do.
 pub(crate) type Environment = Vec<(&'static str, OsString)>;
@@ -26,6 +26,7 @@ pub(crate) fn prepare() -> Outcome<Prepared> {
         python::prepare().err(),
         services::prepare().err(),
         install_missing(&BROWSER).err(),
+        browser::prepare().err(),
     ] {
         match problem {
             Some(problem) if in_ci() => return Err(problem),

@@ -48,6 +48,7 @@
 //! that passed and were skipped is kept in a [file](Suite::counts) beside the test, and a
 //! run that differs from it fails.
 
+#[cfg(not(target_family = "wasm"))]
 mod counts;
 mod properties;
 mod property;
@@ -56,5 +57,5 @@ mod subject;
 mod suite;
 mod verdict;
 
-pub use properties::HOSTILE;
+pub use properties::{HOSTILE, names as properties};
 pub use suite::{Outcome, Suite, Trial};

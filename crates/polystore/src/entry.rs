@@ -82,6 +82,9 @@ impl From<SystemTime> for Timestamp {
 
 /// The clock of this machine: the only place that asks it for the date.
 fn since_1970() -> Duration {
+    // Rust's own stands still in browsers and Workers.
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use web_time::{SystemTime, UNIX_EPOCH};
     // A clock set before 1970 makes everything live.
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::address::Address;
 use crate::backend::Backend;
 use crate::backends::{
-    cloudflare, etcd, file, folder, http, level, memory, postgres, redis, sqlite,
+    cloudflare, cookie, etcd, file, folder, http, level, local_forage, memory, postgres, redis,
+    sqlite, web_storage,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::lazy::{BoxError, Lazy, LazyStore};
@@ -32,6 +33,9 @@ use crate::store::Store;
 /// | `etcd://a,b,c` | an etcd cluster |
 /// | `http://host/path`, `https://` | a server that speaks the HTTP protocol of `docs/http.md` |
 /// | `cloudflare://ACCOUNT/NAMESPACE` | Cloudflare KV, by its REST API |
+/// | `localstorage:`, `sessionstorage:` | the browser's web storage |
+/// | `cookie:`, or `cookie` alone | the browser's cookies |
+/// | `localforage:?name=&store=` | the browser's IndexedDB, as localForage keeps it |
 ///
 /// Paths in URLs are percent-decoded: `%20` is a space, `%3F` a question mark. The
 /// options after `?` are in the [documentation of the stores](crate::stores).
@@ -221,6 +225,8 @@ impl IntoStore for &url::Url {
 }
 
 fn open(url: &str) -> Result<Store> {
+    // As the npm package has it.
+    let url = if url == "cookie" { "cookie:" } else { url };
     let address = Address::parse(url)?;
     match address.scheme() {
         "memory" => memory::STORE.open(address),
@@ -232,6 +238,9 @@ fn open(url: &str) -> Result<Store> {
         "etcd" => etcd::STORE.open(address),
         "http" | "https" => http::STORE.open(address),
         "cloudflare" => cloudflare::STORE.open(address),
+        "localstorage" | "sessionstorage" => web_storage::STORE.open(address),
+        "cookie" => cookie::STORE.open(address),
+        "localforage" => local_forage::STORE.open(address),
         "file" if address.location().ends_with('/') => folder::STORE.open(address),
         "file" if address.location().ends_with(".json") => file::STORE.open(address),
         "file" => Err(Error::new(
@@ -243,7 +252,8 @@ fn open(url: &str) -> Result<Store> {
             ErrorKind::InvalidOption,
             format!(
                 "there is no store {scheme:?}: there are memory:, file:, sqlite:, level:, redis:, \
-                 rediss:, redis+unix:, redis-cluster:, redis-sentinel:, postgres:, etcd:, http:, https: and cloudflare:"
+                 rediss:, redis+unix:, redis-cluster:, redis-sentinel:, postgres:, etcd:, http:, https:, cloudflare:, localstorage:, sessionstorage:, cookie: \
+                 and localforage:"
             ),
         )),
     }

@@ -87,11 +87,17 @@ mod gather;
 mod json;
 mod kv;
 mod lazy;
+mod link;
 mod opener;
 mod pages;
 mod random;
 #[cfg(all(feature = "_remote", not(target_family = "wasm")))]
 mod remote;
+#[cfg(any(
+    all(feature = "_remote", not(target_family = "wasm")),
+    all(feature = "_lane", target_family = "wasm")
+))]
+mod runtime;
 mod scan;
 mod store;
 pub mod stores;

@@ -45,3 +45,9 @@ pub(crate) fn all() -> Vec<Property> {
     .flatten()
     .collect()
 }
+
+/// The names of all properties, in the order in which they are reported.
+#[must_use]
+pub fn names() -> Vec<String> {
+    all().into_iter().map(|property| property.name).collect()
+}

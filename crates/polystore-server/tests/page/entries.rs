@@ -6,8 +6,8 @@ use polystore_kv::backend::{Backend, BoxStream, Info, Scan, async_trait};
 use polystore_kv::{Entry, Result, kv};
 use serde_json::json;
 
-use crate::browser::{Browser, CONTROL, DELETE, DOWN, ENTER, ESCAPE, RIGHT, TAB};
 use crate::world::World;
+use polystore_servers::browser::{Browser, CONTROL, DELETE, DOWN, ENTER, ESCAPE, RIGHT, TAB};
 
 /// Whether a row of this key is listed.
 fn listed(key: &str) -> String {

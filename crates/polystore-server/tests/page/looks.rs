@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::browser::Browser;
 use crate::world::World;
+use polystore_servers::browser::Browser;
 
 /// A store as somebody might have it.
 async fn furnish(world: &World) {

@@ -3,7 +3,6 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
-mod browser;
 mod entries;
 mod looks;
 mod refusals;

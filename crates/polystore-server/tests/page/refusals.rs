@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::browser::Browser;
 use crate::world::{OWNER, READER, World, with_tokens};
 use polystore_kv::kv;
+use polystore_servers::browser::Browser;
 
 #[tokio::test]
 async fn a_token_is_asked_for_kept_and_forgotten() {

@@ -2,6 +2,8 @@
 
 #[cfg(all(feature = "cloudflare", not(target_family = "wasm")))]
 pub(crate) mod cloudflare;
+#[cfg(all(feature = "cookie", target_family = "wasm"))]
+pub(crate) mod cookie;
 #[cfg(all(feature = "etcd", not(target_family = "wasm")))]
 pub(crate) mod etcd;
 #[cfg(all(feature = "file", not(target_family = "wasm")))]
@@ -12,6 +14,8 @@ pub(crate) mod folder;
 pub(crate) mod http;
 #[cfg(all(feature = "level", not(target_family = "wasm")))]
 pub(crate) mod level;
+#[cfg(all(feature = "local_forage", target_family = "wasm"))]
+pub(crate) mod local_forage;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
 #[cfg(all(feature = "postgres", not(target_family = "wasm")))]
@@ -20,44 +24,73 @@ pub(crate) mod postgres;
 pub(crate) mod redis;
 #[cfg(all(feature = "sqlite", not(target_family = "wasm")))]
 pub(crate) mod sqlite;
+#[cfg(all(feature = "web_storage", target_family = "wasm"))]
+pub(crate) mod web_storage;
+#[cfg(all(feature = "workers", target_family = "wasm"))]
+pub(crate) mod workers;
 
 #[cfg(not(all(feature = "cloudflare", not(target_family = "wasm"))))]
 pub(crate) mod cloudflare {
-    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("cloudflare");
+    use crate::opener::Opener;
+    pub(crate) const STORE: Opener = Opener::absent_on_servers("cloudflare");
+}
+#[cfg(not(all(feature = "cookie", target_family = "wasm")))]
+pub(crate) mod cookie {
+    use crate::opener::Opener;
+    pub(crate) const STORE: Opener = Opener::absent_in_browsers("cookie", "cookie");
 }
 #[cfg(not(all(feature = "etcd", not(target_family = "wasm"))))]
 pub(crate) mod etcd {
-    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("etcd");
+    use crate::opener::Opener;
+    pub(crate) const STORE: Opener = Opener::absent_on_servers("etcd");
 }
 #[cfg(not(all(feature = "file", not(target_family = "wasm"))))]
 pub(crate) mod file {
-    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("file");
+    use crate::opener::Opener;
+    pub(crate) const STORE: Opener = Opener::absent_on_servers("file");
 }
 #[cfg(not(all(feature = "folder", not(target_family = "wasm"))))]
 pub(crate) mod folder {
-    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("folder");
+    use crate::opener::Opener;
+    pub(crate) const STORE: Opener = Opener::absent_on_servers("folder");
 }
 #[cfg(not(all(feature = "http", not(target_family = "wasm"))))]
 pub(crate) mod http {
-    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("http");
+    use crate::opener::Opener;
+    pub(crate) const STORE: Opener = Opener::absent_on_servers("http");
 }
 #[cfg(not(all(feature = "level", not(target_family = "wasm"))))]
 pub(crate) mod level {
-    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("level");
+    use crate::opener::Opener;
+    pub(crate) const STORE: Opener = Opener::absent_on_servers("level");
+}
+#[cfg(not(all(feature = "local_forage", target_family = "wasm")))]
+pub(crate) mod local_forage {
+    use crate::opener::Opener;
+    pub(crate) const STORE: Opener = Opener::absent_in_browsers("localForage", "local_forage");
 }
 #[cfg(not(feature = "memory"))]
 pub(crate) mod memory {
-    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("memory");
+    use crate::opener::Opener;
+    pub(crate) const STORE: Opener = Opener::absent("memory", "memory");
 }
 #[cfg(not(all(feature = "postgres", not(target_family = "wasm"))))]
 pub(crate) mod postgres {
-    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("postgres");
+    use crate::opener::Opener;
+    pub(crate) const STORE: Opener = Opener::absent_on_servers("postgres");
 }
 #[cfg(not(all(feature = "redis", not(target_family = "wasm"))))]
 pub(crate) mod redis {
-    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("redis");
+    use crate::opener::Opener;
+    pub(crate) const STORE: Opener = Opener::absent_on_servers("redis");
 }
 #[cfg(not(all(feature = "sqlite", not(target_family = "wasm"))))]
 pub(crate) mod sqlite {
-    pub(crate) const STORE: crate::opener::Opener = crate::opener::Opener::absent("sqlite");
+    use crate::opener::Opener;
+    pub(crate) const STORE: Opener = Opener::absent_on_servers("sqlite");
+}
+#[cfg(not(all(feature = "web_storage", target_family = "wasm")))]
+pub(crate) mod web_storage {
+    use crate::opener::Opener;
+    pub(crate) const STORE: Opener = Opener::absent_in_browsers("web storage", "web_storage");
 }

@@ -5,9 +5,15 @@
 //! for stores that block; a [`Lane`] on the runtime of its callers, for stores on the network.
 
 mod crew;
-#[cfg(all(feature = "_remote", not(target_family = "wasm")))]
+#[cfg(any(
+    all(feature = "_remote", not(target_family = "wasm")),
+    all(feature = "_lane", target_family = "wasm")
+))]
 mod lane;
 
 pub(crate) use crew::{AnyJob, Blocking, Crew, Work};
-#[cfg(all(feature = "_remote", not(target_family = "wasm")))]
+#[cfg(any(
+    all(feature = "_remote", not(target_family = "wasm")),
+    all(feature = "_lane", target_family = "wasm")
+))]
 pub(crate) use lane::{Lane, Trip};

@@ -14,8 +14,9 @@ use serde_json::value::RawValue;
 use super::MOST_VALUE_BYTES;
 use super::failure::{self, Cause, Failure};
 use crate::entry::{Entry, Expiry, Timestamp};
+use crate::link::Link;
+use crate::remote::TlsFiles;
 use crate::remote::web::{self, Reply};
-use crate::remote::{Link, TlsFiles};
 
 /// What a reply may have. Of a bulk read, Cloudflare bounds the values to 25 MiB, which JSON may double.
 const MOST_BYTES: usize = 64 << 20;

@@ -13,7 +13,7 @@ use crate::backend::Scan;
 use crate::entry::{Entry, Expiry};
 use crate::error::{Error, Result};
 use crate::pages::{self, Page};
-use crate::remote::persist;
+use crate::runtime::persist;
 
 /// How many keys Cloudflare gives at a time, and how many it gives at least.
 const MOST_LISTED: usize = 1000;

@@ -29,7 +29,8 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gather::{Lane, Trip};
 use crate::opener::Opener;
-use crate::remote::{TIMEOUT, TlsFiles};
+use crate::remote::TlsFiles;
+use crate::runtime::TIMEOUT;
 use crate::store::Store;
 
 pub(crate) const STORE: Opener = Opener::new("cloudflare", open);

@@ -6,7 +6,7 @@ use super::Etcd;
 use super::server::{Server, Source};
 use crate::error::Result;
 use crate::kv::IntoStore;
-use crate::remote::TIMEOUT;
+use crate::runtime::TIMEOUT;
 use crate::store::Store;
 
 impl IntoStore for Channel {

@@ -14,7 +14,7 @@ use crate::backend::Scan;
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::pages::{self, Page};
-use crate::remote::persist;
+use crate::runtime::persist;
 
 const FIRST_LIMIT: i64 = 128;
 const MOST_ENTRIES: i64 = 4096;

@@ -46,7 +46,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gather::Lane;
 use crate::opener::Opener;
 use crate::random;
-use crate::remote::{Authority, TIMEOUT, TlsFiles, runtime, timed_out};
+use crate::remote::{Authority, TlsFiles};
+use crate::runtime::{self, TIMEOUT, timed_out};
 use crate::store::Store;
 
 pub(crate) const STORE: Opener = Opener::new("etcd", open);
@@ -103,7 +104,7 @@ impl Etcd {
 
     /// Several steps, in the time of one operation.
     async fn within<T>(&self, steps: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        runtime()?;
+        runtime::current()?;
         let timeout = self.server.timeout;
         // A step that takes all the time has its own error, which says more.
         let done = tokio::time::timeout(timeout + SLACK, steps).await;
@@ -205,7 +206,7 @@ impl Backend for Etcd {
     }
 
     async fn connect(&self) -> Result<()> {
-        runtime()?;
+        runtime::current()?;
         let timeout = self.server.timeout;
         let connected = tokio::time::timeout(timeout, self.server.connection()).await;
         connected

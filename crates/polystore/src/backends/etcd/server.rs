@@ -23,7 +23,9 @@ use super::proto::{
 };
 use crate::address::invalid;
 use crate::error::{Error, Result};
-use crate::remote::{Authority, Host, Link, TlsFiles, timed_out};
+use crate::link::Link;
+use crate::remote::{Authority, Host, TlsFiles};
+use crate::runtime::timed_out;
 
 /// How many operations a transaction may have, unless the server is started with another limit.
 pub(super) const MOST_OPS: usize = 128;

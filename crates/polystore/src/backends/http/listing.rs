@@ -13,7 +13,7 @@ use super::wire::{self, Wanted};
 use crate::backend::Scan;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
-use crate::remote::persist;
+use crate::runtime::persist;
 
 type Entries = BoxStream<'static, Result<(String, Entry)>>;
 

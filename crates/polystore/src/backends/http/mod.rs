@@ -28,7 +28,8 @@ use crate::entry::{Entry, Expiry};
 use crate::error::Result;
 use crate::gather::Lane;
 use crate::opener::Opener;
-use crate::remote::{TIMEOUT, TlsFiles, persist};
+use crate::remote::TlsFiles;
+use crate::runtime::{TIMEOUT, persist};
 use crate::store::Store;
 
 pub(crate) const STORE: Opener = Opener::new("http", open);

@@ -14,8 +14,9 @@ use super::transport::{self, Ask, Credential, Lines, Transport};
 use super::wire;
 use crate::backend::Info;
 use crate::error::{Error, ErrorKind, Result};
+use crate::link::Link;
+use crate::remote::TlsFiles;
 use crate::remote::web::Reply;
-use crate::remote::{Link, TlsFiles};
 
 /// In every reply of a server that speaks the whole protocol.
 const VERSION: HeaderName = HeaderName::from_static("polystore-protocol");

@@ -13,8 +13,9 @@ use super::base::{Base, User};
 use super::failure;
 use crate::address::invalid;
 use crate::error::{Error, ErrorKind, Result};
+use crate::remote::TlsFiles;
 use crate::remote::web::{self, Reply};
-use crate::remote::{TlsFiles, timed_out};
+use crate::runtime::timed_out;
 
 /// How many redirects are followed for one request.
 const REDIRECTS: usize = 5;

@@ -9,7 +9,8 @@ use super::name::TableName;
 use super::tls::{Checks, Security};
 use crate::address::{Address, invalid};
 use crate::error::Result;
-use crate::remote::{Authority, Host, TIMEOUT, TlsFiles};
+use crate::remote::{Authority, Host, TlsFiles};
+use crate::runtime::TIMEOUT;
 
 const OPTIONS: &[&str] = &[
     "table",

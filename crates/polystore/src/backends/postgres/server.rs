@@ -14,7 +14,8 @@ use super::sql::Statement;
 use super::table::Table;
 use super::tls::Security;
 use crate::error::{Error, ErrorKind, Result};
-use crate::remote::{Link, persist};
+use crate::link::Link;
+use crate::runtime::persist;
 
 /// How long goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(1);

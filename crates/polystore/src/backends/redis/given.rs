@@ -8,7 +8,7 @@ use super::source::Source;
 use super::store;
 use crate::error::Result;
 use crate::kv::IntoStore;
-use crate::remote::TIMEOUT;
+use crate::runtime::TIMEOUT;
 use crate::store::Store;
 
 impl IntoStore for Client {

@@ -15,7 +15,7 @@ use super::topology::Masters;
 use super::wire::{Ask, Wire};
 use crate::entry::{Entry, Expiry};
 use crate::error::{ErrorKind, Result};
-use crate::remote::{Backoff, runtime};
+use crate::runtime::{self, Backoff};
 use crate::scan::Scan;
 
 /// About how many keys the server looks at for a page.
@@ -165,7 +165,7 @@ impl Listing {
 
     /// Asks for the next keys.
     async fn find(&mut self) -> Result<()> {
-        runtime()?;
+        runtime::current()?;
         let mut backoff = Backoff::default();
         let deadline = tokio::time::Instant::now() + self.server.timeout();
         let keys = loop {

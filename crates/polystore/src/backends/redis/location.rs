@@ -8,7 +8,8 @@ use redis::{ClientTlsConfig, ConnectionAddr, RedisConnectionInfo, TlsCertificate
 
 use crate::address::{Address, invalid};
 use crate::error::Result;
-use crate::remote::{Authority, Host, TIMEOUT, TlsFiles};
+use crate::remote::{Authority, Host, TlsFiles};
+use crate::runtime::TIMEOUT;
 
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;

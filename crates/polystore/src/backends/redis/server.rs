@@ -11,7 +11,8 @@ use super::failure;
 use super::source::Source;
 use super::wire::{Answer, Ask, Lost, Node, Wire};
 use crate::error::{Error, ErrorKind, Result};
-use crate::remote::{Link, persist, runtime, timed_out};
+use crate::link::Link;
+use crate::runtime::{self, persist, timed_out};
 
 /// How long a connection may rest before it is asked whether it is still there.
 const RESTS: Duration = Duration::from_secs(1);
@@ -43,7 +44,7 @@ impl Server {
     }
 
     pub(super) async fn wire(&self) -> Result<Arc<Wire>> {
-        runtime()?;
+        runtime::current()?;
         if let Some(wire) = self.link.now()
             && wire.is_abandoned()
         {

@@ -4,11 +4,9 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
-
 use super::{Shared, Trip, Waiting};
 use crate::error::{Error, Result};
-use crate::remote::{Backoff, timed_out};
+use crate::runtime::{Backoff, Instant, sleep_until, timed_out, timeout_at};
 
 /// What is sent together, until each was answered.
 pub(super) struct Batch<T: Trip> {

@@ -19,12 +19,10 @@ use std::time::Duration;
 use futures_channel::oneshot;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, WeakShared};
-use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
 
 use self::batch::Batch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::remote::{runtime, timed_out};
+use crate::runtime::{self, Handle, Instant, timed_out, timeout_at};
 
 /// How much longer than its time an operation waits for the carrier to say what went wrong.
 const GRACE: Duration = Duration::from_millis(100);
@@ -161,7 +159,7 @@ impl<T: Trip> Lane<T> {
     pub(crate) async fn ask(&self, op: T::Op) -> Result<T::Reply> {
         let is_write = T::is_write(&op);
         let deadline = Instant::now() + self.0.timeout;
-        let runtime = runtime()?;
+        let runtime = runtime::current()?;
         let (answer, receiver) = oneshot::channel();
         let mut waiting = Waiting {
             op,
@@ -351,7 +349,7 @@ impl<T: Trip> Shared<T> {
         drop(queue);
         let own = own.and_then(|own| own.upgrade());
         match (own, runtime) {
-            (Some(own), Some(runtime)) => drop(runtime.spawn(own)),
+            (Some(own), Some(runtime)) => runtime::spawn(&runtime, own),
             (None, Some(runtime)) if calls => self.call(&runtime, number),
             _ => {}
         }
@@ -415,7 +413,7 @@ impl<T: Trip> Shared<T> {
             home: runtime.id(),
             number,
         };
-        runtime.spawn(seat.carry());
+        runtime::spawn(runtime, seat.carry());
     }
 
     /// What the carrier with this place sends next, or `None` when nothing is left for it to carry.
@@ -459,7 +457,7 @@ impl<T: Trip> Shared<T> {
 /// A carrier's place.
 struct Seat<T: Trip> {
     shared: Arc<Shared<T>>,
-    home: tokio::runtime::Id,
+    home: runtime::Id,
     number: u64,
 }
 

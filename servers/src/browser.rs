@@ -1,9 +1,17 @@
 //! A browser, by the little of W3C `WebDriver` that clicking through a page takes.
+//!
+//! It works on a tokio runtime.
 
-use std::path::Path;
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "what goes wrong here is a test that fails"
+)]
+
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use polystore_servers::Chromium;
+use crate::Chromium;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -14,15 +22,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 static TURNS: Semaphore = Semaphore::const_new(2);
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-pub(crate) const ENTER: &str = "\u{e007}";
-pub(crate) const ESCAPE: &str = "\u{e00c}";
-pub(crate) const DELETE: &str = "\u{e017}";
-pub(crate) const TAB: &str = "\u{e004}";
-pub(crate) const DOWN: &str = "\u{e015}";
-pub(crate) const RIGHT: &str = "\u{e014}";
-pub(crate) const CONTROL: &str = "\u{e009}";
+/// The key Enter.
+pub const ENTER: &str = "\u{e007}";
+/// The key Escape.
+pub const ESCAPE: &str = "\u{e00c}";
+/// The key Delete.
+pub const DELETE: &str = "\u{e017}";
+/// The key Tab.
+pub const TAB: &str = "\u{e004}";
+/// The key with the arrow down.
+pub const DOWN: &str = "\u{e015}";
+/// The key with the arrow to the right.
+pub const RIGHT: &str = "\u{e014}";
+/// The key Control, which stays down in [`Browser::press`].
+pub const CONTROL: &str = "\u{e009}";
 
-pub(crate) struct Browser {
+/// A browser with a window and an empty profile.
+pub struct Browser {
     http: reqwest::Client,
     session: String,
     _turn: SemaphorePermit<'static>,
@@ -30,7 +46,7 @@ pub(crate) struct Browser {
 
 impl Browser {
     /// A new one with an empty profile; nothing where there is no Chromium.
-    pub(crate) async fn open() -> Option<Self> {
+    pub async fn open() -> Option<Self> {
         let driver = tokio::task::spawn_blocking(Chromium::shared)
             .await
             .unwrap()?;
@@ -84,12 +100,13 @@ impl Browser {
     }
 
     /// What Chromium's own protocol can do and `WebDriver` can't.
-    pub(crate) async fn cdp(&self, what: &str, params: Value) -> Value {
+    pub async fn cdp(&self, what: &str, params: Value) -> Value {
         self.post("goog/cdp/execute", json!({"cmd": what, "params": params}))
             .await
     }
 
-    pub(crate) async fn resize(&self, width: u32, height: u32) {
+    /// Gives the page so many pixels; below 500 it is a phone's.
+    pub async fn resize(&self, width: u32, height: u32) {
         let is_phone = width < 500;
         let scale = if is_phone { 2 } else { 1 };
         let size = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": is_phone});
@@ -97,27 +114,60 @@ impl Browser {
     }
 
     /// What the person's system prefers: `light` or `dark`.
-    pub(crate) async fn prefer(&self, scheme: &str) {
+    pub async fn prefer(&self, scheme: &str) {
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.cdp("Emulation.setEmulatedMedia", features).await;
     }
 
-    pub(crate) async fn go(&self, url: &str) {
+    /// Opens the page at `url` and waits until it has loaded.
+    pub async fn go(&self, url: &str) {
         self.post("url", json!({"url": url})).await;
     }
 
-    pub(crate) async fn reload(&self) {
+    /// Loads the page once more.
+    pub async fn reload(&self) {
         self.post("refresh", json!({})).await;
     }
 
     /// What the body of a function, `script`, answers.
-    pub(crate) async fn js(&self, script: &str) -> Value {
+    pub async fn js(&self, script: &str) -> Value {
         self.post("execute/sync", json!({"script": script, "args": []}))
             .await
     }
 
+    /// What the body of an asynchronous function, `script`, answers in at most `patience`; `arguments` are its
+    /// `arguments`. An exception there is an error here.
+    ///
+    /// # Errors
+    /// What the page said.
+    pub async fn call(
+        &self,
+        script: &str,
+        arguments: &[Value],
+        patience: Duration,
+    ) -> Result<Value, String> {
+        let millis = u64::try_from(patience.as_millis()).unwrap();
+        self.post("timeouts", json!({"script": millis})).await;
+        let script = format!(
+            "const answer = arguments[arguments.length - 1];
+             const work = async (...arguments) => {{ {script} }};
+             work(...[...arguments].slice(0, -1)).then(
+               (ok) => answer({{ok: ok ?? null}}),
+               (error) => answer({{error: String(error?.stack ?? error)}}),
+             );"
+        );
+        let request = json!({"script": script, "args": arguments});
+        let mut answer = self
+            .try_command(Method::POST, "execute/async", request)
+            .await?;
+        match answer["error"].as_str() {
+            Some(error) => Err(error.to_owned()),
+            None => Ok(answer["ok"].take()),
+        }
+    }
+
     /// Waits until the expression holds.
-    pub(crate) async fn until(&self, expression: &str) {
+    pub async fn until(&self, expression: &str) {
         let deadline = Instant::now() + PATIENCE;
         while self.js(&format!("return !!({expression})")).await != json!(true) {
             if Instant::now() > deadline {
@@ -130,7 +180,7 @@ impl Browser {
     }
 
     /// Waits until the text of `css` contains `text`.
-    pub(crate) async fn says(&self, css: &str, text: &str) {
+    pub async fn says(&self, css: &str, text: &str) {
         let (css, text) = (json!(css), json!(text));
         self.until(&format!(
             "document.querySelector({css})?.innerText.includes({text})"
@@ -138,7 +188,8 @@ impl Browser {
         .await;
     }
 
-    pub(crate) async fn text(&self, css: &str) -> String {
+    /// The text of `css` as it is shown.
+    pub async fn text(&self, css: &str) -> String {
         let text = self
             .js(&format!(
                 "return document.querySelector({}).innerText",
@@ -161,13 +212,13 @@ impl Browser {
     }
 
     /// Clicks where a person would: what is covered or not to be seen can't be clicked.
-    pub(crate) async fn click(&self, css: &str) {
+    pub async fn click(&self, css: &str) {
         self.click_what(&format!("document.querySelector({})", json!(css)))
             .await;
     }
 
     /// Clicks the element that the expression answers.
-    pub(crate) async fn click_what(&self, expression: &str) {
+    pub async fn click_what(&self, expression: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let found = self.js(&format!("return {expression} ?? null")).await;
@@ -188,7 +239,7 @@ impl Browser {
     }
 
     /// Replaces what stands in a field by typing.
-    pub(crate) async fn fill(&self, css: &str, text: &str) {
+    pub async fn fill(&self, css: &str, text: &str) {
         let element = self.element(css).await;
         self.post(&format!("element/{element}/clear"), json!({}))
             .await;
@@ -199,7 +250,7 @@ impl Browser {
     }
 
     /// Presses keys on whatever has the focus; a modifier stays down until the end.
-    pub(crate) async fn press(&self, keys: &str) {
+    pub async fn press(&self, keys: &str) {
         let mut actions: Vec<Value> = Vec::new();
         let mut held = Vec::new();
         for key in keys.chars().map(String::from) {
@@ -218,15 +269,17 @@ impl Browser {
     }
 
     /// Whether `css` has the focus.
-    pub(crate) async fn focused(&self, css: &str) {
+    pub async fn focused(&self, css: &str) {
         self.until(&format!("document.activeElement.matches({})", json!(css)))
             .await;
     }
 
     /// Writes `target/screenshots/NAME.png`.
-    pub(crate) async fn screenshot(&self, name: &str) {
+    pub async fn screenshot(&self, name: &str) {
         let picture = self.command(Method::GET, "screenshot", Value::Null).await;
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../screenshots");
+        // target/debug/deps/PROGRAM
+        let program = std::env::current_exe().unwrap();
+        let folder = program.ancestors().nth(3).unwrap().join("screenshots");
         std::fs::create_dir_all(&folder).unwrap();
         let bytes = base64(picture.as_str().unwrap());
         std::fs::write(folder.join(format!("{name}.png")), bytes).unwrap();
@@ -238,7 +291,7 @@ impl Browser {
     }
 
     /// Ends it. Nothing must have gone wrong in the page, and nothing have been asked of anybody but `origin`.
-    pub(crate) async fn close(self, origin: &str) {
+    pub async fn close(self, origin: &str) {
         for said in self.log("browser").await {
             // Answers such as 404 are errors to the browser, and not to the page.
             let is_answer = said["source"] == "network";
@@ -262,7 +315,18 @@ impl Browser {
             count += usize::from(url.starts_with(origin));
         }
         assert!(count > 5, "the page and its files were asked for: {count}");
+        self.end().await;
+    }
+
+    /// Ends it, whatever was said and asked.
+    pub async fn end(self) {
         self.command(Method::DELETE, "", Value::Null).await;
+    }
+}
+
+impl fmt::Debug for Browser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Browser").finish_non_exhaustive()
     }
 }
 

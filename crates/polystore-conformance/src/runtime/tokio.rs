@@ -1,10 +1,8 @@
-//! Everything that the properties need of a runtime. Another target needs another one of
-//! this module and nothing else.
+//! Tokio, with threads.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -65,28 +63,7 @@ pub(crate) async fn yield_now() {
     .await;
 }
 
-/// Two tasks that are to meet: one says when it begins what the other is to interrupt.
-#[derive(Clone, Default)]
-pub(crate) struct Signal(Arc<AtomicBool>);
-
-impl Signal {
-    pub(crate) fn give(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    pub(crate) async fn wait(&self) {
-        while !self.0.load(Ordering::Acquire) {
-            yield_now().await;
-        }
-    }
-}
-
 /// What `future` gives, unless it takes longer than `limit`.
 pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     tokio::time::timeout(limit, future).await.ok()
-}
-
-/// A number that differs from run to run.
-pub(crate) fn random() -> u64 {
-    getrandom::u64().expect("the OS gives randomness")
 }

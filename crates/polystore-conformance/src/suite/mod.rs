@@ -1,22 +1,21 @@
 //! Which stores are examined, and how it is reported.
 
+#[cfg(not(target_family = "wasm"))]
+mod report;
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use libtest_mimic::{Arguments, Completion};
 use polystore_kv::{IntoStore, Store};
 
-use crate::counts::{self, Counts};
 use crate::properties;
 use crate::property::Property;
-use crate::runtime;
 use crate::verdict::{Stop, Verdict};
 
 /// A test that has not ended by then has failed.
@@ -33,7 +32,12 @@ pub struct Suite {
 struct Candidate {
     name: String,
     disposable: bool,
-    open: Box<dyn Fn() -> BoxFuture<'static, Opened> + Send + Sync>,
+    place: Place,
+}
+
+enum Place {
+    Here(Box<dyn Fn() -> BoxFuture<'static, Opened> + Send + Sync>),
+    Elsewhere(Box<dyn Fn(&str) -> Outcome + Send + Sync>),
 }
 
 type Opened = Result<Store, Box<dyn StdError + Send + Sync>>;
@@ -131,7 +135,21 @@ impl Suite {
         self.stores.push(Arc::new(Candidate {
             name: name.to_owned(),
             disposable,
-            open: Box::new(open),
+            place: Place::Here(Box::new(open)),
+        }));
+        self
+    }
+
+    /// Reports on a store that is not for this program to open, such as a browser's: `examine` gets the name of
+    /// a property and has it [examined](Self::examine) there. It may block.
+    pub fn store_elsewhere<F>(mut self, name: &str, examine: F) -> Self
+    where
+        F: Fn(&str) -> Outcome + Send + Sync + 'static,
+    {
+        self.stores.push(Arc::new(Candidate {
+            name: name.to_owned(),
+            disposable: true,
+            place: Place::Elsewhere(Box::new(examine)),
         }));
         self
     }
@@ -152,84 +170,34 @@ impl Suite {
         self
     }
 
-    /// Tries everything, reports as `cargo test` does, and takes its arguments from the
-    /// command line. What it gives is for `main` to return.
-    #[must_use]
-    pub fn run(self) -> ExitCode {
-        let arguments = Arguments::from_args();
-        let complete = arguments.filter.is_none()
-            && arguments.skip.is_empty()
-            && !arguments.list
-            && !arguments.ignored
-            && !arguments.bench;
-        let tally = Arc::new(Mutex::new(Counts::new()));
-        let mut tests = Vec::new();
-        for store in &self.stores {
-            for property in properties::all() {
-                let (store, tally, limit) = (Arc::clone(store), Arc::clone(&tally), self.limit);
-                let name = format!("{}::{}", store.name, property.name);
-                tests.push(libtest_mimic::Trial::ignorable_test(name, move || {
-                    let outcome = store.try_property(&property, limit);
-                    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-                    let count = tally.entry(store.name.clone()).or_default();
-                    match outcome {
-                        Outcome::Passed => {
-                            count.passed += 1;
-                            Ok(Completion::Completed)
-                        }
-                        Outcome::Skipped(why) => {
-                            count.skipped += 1;
-                            Ok(Completion::ignored_with(why))
-                        }
-                        Outcome::Failed(why) => Err(why.into()),
-                    }
-                }));
-            }
-        }
-        let conclusion = libtest_mimic::run(&arguments, tests);
-        if conclusion.has_failed() || !complete {
-            return conclusion.exit_code();
-        }
-        let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-        match self
-            .counts
-            .map_or(Ok(()), |path| counts::settle(&path, &tally))
-        {
-            Ok(()) => conclusion.exit_code(),
-            Err(message) => {
-                eprintln!("{message}\n");
-                ExitCode::FAILURE
-            }
-        }
+    /// The names of the stores, in the order in which they came.
+    pub fn stores(&self) -> impl Iterator<Item = &str> {
+        self.stores.iter().map(|store| &store.name[..])
     }
 
-    /// Tries, one after another, the properties that `wanted` picks by name, and gives what
-    /// came of each: for tests of a suite's own making.
-    #[must_use]
-    pub fn outcomes(&self, wanted: impl Fn(&str) -> bool) -> Vec<Trial> {
-        let mut trials = Vec::new();
-        for store in &self.stores {
-            let properties = properties::all().into_iter();
-            for property in properties.filter(|property| wanted(&property.name)) {
-                trials.push(Trial {
-                    store: store.name.clone(),
-                    outcome: store.try_property(&property, self.limit),
-                    property: property.name,
-                });
-            }
-        }
-        trials
+    /// Tries one of the [`properties`](crate::properties()) on the store of that name: for hosts that
+    /// `cargo test` does not reach, such as a browser. What it gives is for
+    /// [`store_elsewhere`](Self::store_elsewhere) where `cargo test` runs.
+    ///
+    /// `None`: there is no such store or property.
+    pub async fn examine(&self, store: &str, property: &str) -> Option<Outcome> {
+        let store = self.stores.iter().find(|one| one.name == store)?;
+        let mut properties = properties::all().into_iter();
+        let property = properties.find(|one| one.name == property)?;
+        Some(store.examine(&property, self.limit).await)
     }
 }
 
 impl Candidate {
-    fn try_property(&self, property: &Property, limit: Duration) -> Outcome {
-        runtime::block_on(async {
-            match (self.open)().await {
-                Ok(store) => property.try_on(store, self.disposable, limit).await.into(),
-                Err(error) => Outcome::Failed(format!("the store does not open: {error:?}")),
-            }
-        })
+    async fn examine(&self, property: &Property, limit: Duration) -> Outcome {
+        let opened = match &self.place {
+            Place::Here(open) => open().await,
+            Place::Elsewhere(examine) => return examine(&property.name),
+        };
+        match opened {
+            Ok(store) => property.try_on(store, self.disposable, limit).await.into(),
+            Err(error) => Outcome::Failed(format!("the store does not open: {error:?}")),
+        }
     }
 }
 

@@ -3,9 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep_until, timeout_at};
-
+use super::host::{Instant, current, sleep_until, timeout_at};
 use crate::error::{Error, ErrorKind, Result};
 
 const FIRST_WAIT: Duration = Duration::from_millis(10);
@@ -32,16 +30,6 @@ impl Backoff {
     }
 }
 
-/// The runtime of the caller.
-pub(crate) fn runtime() -> Result<Handle> {
-    Handle::try_current().map_err(|_| {
-        Error::new(
-            ErrorKind::Unsupported,
-            "a store on the network works on a tokio runtime: call it from inside one",
-        )
-    })
-}
-
 /// The error of what has waited for `timeout`.
 pub(crate) fn timed_out(timeout: Duration) -> Error {
     Error::new(
@@ -60,7 +48,7 @@ pub(crate) async fn persist<T, F>(
 where
     F: Future<Output = Result<T>>,
 {
-    runtime()?;
+    current()?;
     let deadline = Instant::now() + timeout;
     let mut backoff = Backoff::default();
     loop {

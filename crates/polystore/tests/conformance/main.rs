@@ -2,6 +2,9 @@
 //!
 //! How many properties pass and are skipped on each is in `conformance.counts`.
 
+#[cfg(all(feature = "browser", unix))]
+mod browser;
+
 use std::future::ready;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -67,6 +70,8 @@ fn main() -> ExitCode {
     let suite = http::with_servers(suite, scratch.path());
     #[cfg(all(feature = "cloudflare", unix))]
     let suite = with_cloudflare(suite);
+    #[cfg(all(feature = "browser", unix))]
+    let suite = browser::with_pages(suite);
     suite.run()
 }
 

@@ -1,0 +1,94 @@
+//! Running all of them, as `cargo test` runs tests.
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Completion};
+
+use super::{Candidate, Outcome, Place, Suite, Trial};
+use crate::counts::{self, Counts};
+use crate::properties;
+use crate::property::Property;
+use crate::runtime;
+
+impl Suite {
+    /// Tries everything, reports as `cargo test` does, and takes its arguments from the
+    /// command line. What it gives is for `main` to return.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let arguments = Arguments::from_args();
+        let complete = arguments.filter.is_none()
+            && arguments.skip.is_empty()
+            && !arguments.list
+            && !arguments.ignored
+            && !arguments.bench;
+        let tally = Arc::new(Mutex::new(Counts::new()));
+        let mut tests = Vec::new();
+        for store in &self.stores {
+            for property in properties::all() {
+                let (store, tally, limit) = (Arc::clone(store), Arc::clone(&tally), self.limit);
+                let name = format!("{}::{}", store.name, property.name);
+                tests.push(libtest_mimic::Trial::ignorable_test(name, move || {
+                    let outcome = store.examine_now(&property, limit);
+                    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    let count = tally.entry(store.name.clone()).or_default();
+                    match outcome {
+                        Outcome::Passed => {
+                            count.passed += 1;
+                            Ok(Completion::Completed)
+                        }
+                        Outcome::Skipped(why) => {
+                            count.skipped += 1;
+                            Ok(Completion::ignored_with(why))
+                        }
+                        Outcome::Failed(why) => Err(why.into()),
+                    }
+                }));
+            }
+        }
+        let conclusion = libtest_mimic::run(&arguments, tests);
+        if conclusion.has_failed() || !complete {
+            return conclusion.exit_code();
+        }
+        let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        match self
+            .counts
+            .map_or(Ok(()), |path| counts::settle(&path, &tally))
+        {
+            Ok(()) => conclusion.exit_code(),
+            Err(message) => {
+                eprintln!("{message}\n");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// Tries, one after another, the properties that `wanted` picks by name, and gives what
+    /// came of each: for tests of a suite's own making.
+    #[must_use]
+    pub fn outcomes(&self, wanted: impl Fn(&str) -> bool) -> Vec<Trial> {
+        let mut trials = Vec::new();
+        for store in &self.stores {
+            let properties = properties::all().into_iter();
+            for property in properties.filter(|property| wanted(&property.name)) {
+                trials.push(Trial {
+                    store: store.name.clone(),
+                    outcome: store.examine_now(&property, self.limit),
+                    property: property.name,
+                });
+            }
+        }
+        trials
+    }
+}
+
+impl Candidate {
+    fn examine_now(&self, property: &Property, limit: Duration) -> Outcome {
+        match &self.place {
+            Place::Here(_) => runtime::block_on(self.examine(property, limit)),
+            // It may have a runtime of its own, which none may run inside.
+            Place::Elsewhere(examine) => examine(&property.name),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Cloudflare KV, inside a Worker.
