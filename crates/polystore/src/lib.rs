@@ -91,7 +91,10 @@ mod link;
 mod opener;
 mod pages;
 mod random;
-#[cfg(all(feature = "_remote", not(target_family = "wasm")))]
+#[cfg(any(
+    all(feature = "_remote", not(target_family = "wasm")),
+    all(feature = "http", target_family = "wasm")
+))]
 mod remote;
 #[cfg(any(
     all(feature = "_remote", not(target_family = "wasm")),
@@ -108,7 +111,7 @@ mod write;
 pub use backend::{Capabilities, Scan};
 #[cfg(all(feature = "cloudflare", not(target_family = "wasm")))]
 pub use backends::cloudflare::Cloudflare;
-#[cfg(all(feature = "http", not(target_family = "wasm")))]
+#[cfg(feature = "http")]
 pub use backends::http::HttpStore;
 pub use entry::{Entry, Expiry, Timestamp};
 pub use error::{Error, ErrorKind, Result};

@@ -1,15 +1,21 @@
 //! The conformance suite, for hosts of WebAssembly to run: a page, a Worker.
 //!
+//! It also has the class of the stores of browsers, here with every feature.
+//!
 //! What `cargo test` shows of it is in `crates/polystore/tests/conformance.rs`.
 
 #![cfg(target_family = "wasm")]
 
-use std::future::ready;
+use std::future::{Future, poll_fn, ready};
 use std::panic;
+use std::pin::pin;
+use std::task::Poll;
 
 use polystore_conformance::{Outcome, Suite, properties};
-use polystore_kv::{IntoStore, Store, kv};
+use polystore_kv::{HttpStore, IntoStore, Store, kv};
+pub use polystore_wasm_store::Kv;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 
 /// A panic ends the module: the console is the last that hears of it.
 #[wasm_bindgen(start)]
@@ -37,6 +43,27 @@ pub async fn examine(url: String, property: String) -> String {
 pub async fn examine_namespace(namespace: JsValue, property: String) -> String {
     let _ = namespace;
     outcome(property, || kv("memory:")).await
+}
+
+/// The store over HTTP at a URL, asked with a token.
+#[wasm_bindgen(js_name = withToken)]
+pub fn with_token(url: &str, token: &str) -> Result<Kv, JsValue> {
+    let store = kv(HttpStore::new(url).token(token));
+    let store = store.map_err(|error| js_sys::Error::new(&error.to_string()))?;
+    Ok(store.into())
+}
+
+/// Begins to read a key, and drops that when `until` is done. Whether it was under way still.
+#[wasm_bindgen]
+pub async fn abandon(url: String, key: String, until: js_sys::Promise) -> bool {
+    let Ok(store) = kv(&url) else { return false };
+    let mut read = pin!(store.has(&key));
+    let mut until = pin!(JsFuture::from(until));
+    poll_fn(|context| match read.as_mut().poll(context) {
+        Poll::Ready(_) => Poll::Ready(false),
+        Poll::Pending => until.as_mut().poll(context).map(|_| true),
+    })
+    .await
 }
 
 async fn outcome<S: IntoStore>(

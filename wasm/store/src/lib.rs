@@ -170,6 +170,13 @@ impl Kv {
     }
 }
 
+impl From<Store> for Kv {
+    fn from(store: Store) -> Self {
+        Self(store)
+    }
+}
+
+/// A JavaScript `Error` of the same words, whose name is the kind.
 fn thrown(error: Error) -> JsValue {
     let thrown = js_sys::Error::new(&error.to_string());
     thrown.set_name(&format!("{:?}", error.kind()));

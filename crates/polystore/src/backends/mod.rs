@@ -10,7 +10,7 @@ pub(crate) mod etcd;
 pub(crate) mod file;
 #[cfg(all(feature = "folder", not(target_family = "wasm")))]
 pub(crate) mod folder;
-#[cfg(all(feature = "http", not(target_family = "wasm")))]
+#[cfg(feature = "http")]
 pub(crate) mod http;
 #[cfg(all(feature = "level", not(target_family = "wasm")))]
 pub(crate) mod level;
@@ -54,10 +54,10 @@ pub(crate) mod folder {
     use crate::opener::Opener;
     pub(crate) const STORE: Opener = Opener::absent_on_servers("folder");
 }
-#[cfg(not(all(feature = "http", not(target_family = "wasm"))))]
+#[cfg(not(feature = "http"))]
 pub(crate) mod http {
     use crate::opener::Opener;
-    pub(crate) const STORE: Opener = Opener::absent_on_servers("http");
+    pub(crate) const STORE: Opener = Opener::absent("http", "http");
 }
 #[cfg(not(all(feature = "level", not(target_family = "wasm"))))]
 pub(crate) mod level {

@@ -50,6 +50,30 @@ pub(super) fn with_pages(mut suite: Suite) -> Suite {
             pages.examine(&url.replace("{n}", &n), property)
         });
     }
+    #[cfg(feature = "http")]
+    let suite = with_servers(suite, &pages);
+    suite
+}
+
+/// For each property a server of its own, at another origin than the page's.
+#[cfg(feature = "http")]
+fn with_servers(mut suite: Suite, pages: &Arc<OpenPages>) -> Suite {
+    use crate::http::{npm_only, runtime, serve_pages};
+
+    let servers = runtime();
+    for (name, change) in [
+        ("http in a browser", (|router| router) as fn(_) -> _),
+        ("http that speaks npm only in a browser", npm_only),
+    ] {
+        let (pages, servers) = (Arc::clone(pages), servers.clone());
+        suite = suite.store_elsewhere(name, move |property| {
+            let served = serve_pages(servers.clone(), &pages.origin, change);
+            match servers.block_on(served) {
+                Ok(url) => pages.examine(&url, property),
+                Err(error) => Outcome::Failed(error.to_string()),
+            }
+        });
+    }
     suite
 }
 

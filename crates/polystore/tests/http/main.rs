@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 mod access;
+#[path = "../common/fake.rs"]
 mod fake;
 mod finding_out;
 mod real;

@@ -1,7 +1,7 @@
 //! Where requests go: the URL of the store, and those of what is in it.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
-use reqwest::Url;
+use url::Url;
 
 use crate::address::invalid;
 use crate::error::Result;

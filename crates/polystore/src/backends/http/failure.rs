@@ -1,7 +1,7 @@
 //! What a server says when it fails, and what is wrong with its replies, in this crate's words: the one
 //! place for it.
 
-use reqwest::StatusCode;
+use ::http::StatusCode;
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind};
@@ -180,8 +180,8 @@ pub(super) fn not_sent(before: &Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use ::http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
     use bytes::Bytes;
-    use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 
     use super::*;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use ::http::{Method, StatusCode};
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use reqwest::{Method, StatusCode};
 
 use super::failure;
 use super::server::{Connection, Server};

@@ -85,6 +85,11 @@ fn store(mut address: Address, given: Option<Credential>) -> Result<Store> {
 }
 
 fn token_in(name: &str) -> Result<String> {
+    if cfg!(target_family = "wasm") {
+        return Err(invalid(
+            "there is no environment here for polystore.token_env: give the token to HttpStore::token",
+        ));
+    }
     match std::env::var(name) {
         Ok(token) if !token.trim().is_empty() => Ok(token.trim().to_owned()),
         _ => Err(invalid(format!(

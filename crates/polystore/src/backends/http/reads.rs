@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ::http::{Method, StatusCode};
 use futures_util::future::{BoxFuture, join};
 use futures_util::{FutureExt, StreamExt, stream};
-use reqwest::{Method, StatusCode};
 
 use super::failure;
 use super::server::{Connection, Server};

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ::http::Method;
+use ::http::header::HeaderName;
 use bytes::Bytes;
-use reqwest::header::HeaderName;
-use reqwest::{Method, Response};
 
 use super::base::Base;
 use super::failure;
@@ -16,7 +16,7 @@ use crate::backend::Info;
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Link;
 use crate::remote::TlsFiles;
-use crate::remote::web::Reply;
+use crate::remote::web::{Reply, Response};
 
 /// In every reply of a server that speaks the whole protocol.
 const VERSION: HeaderName = HeaderName::from_static("polystore-protocol");

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, IF_NONE_MATCH, LOCATION,
-    TRANSFER_ENCODING,
+use ::http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION,
 };
-use reqwest::{Client, Method, Response, StatusCode, Url, Version};
+use ::http::{Method, StatusCode};
+use bytes::{Buf, Bytes, BytesMut};
+use url::Url;
 
 use super::base::{Base, User};
 use super::failure;
 use crate::address::invalid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::remote::TlsFiles;
-use crate::remote::web::{self, Reply};
-use crate::runtime::timed_out;
+use crate::remote::web::{self, Client, Reply, Request, Response};
+use crate::runtime::{Instant, timed_out, timeout_at};
 
 /// How many redirects are followed for one request.
 const REDIRECTS: usize = 5;
@@ -74,16 +74,9 @@ impl Credential {
     }
 
     pub(super) fn user(user: &User) -> Result<Self> {
-        // Whoever is asked with it: it is never sent.
-        let request = web::plain_client()?
-            .get("http://localhost")
-            .basic_auth(&user.name, user.password.as_deref())
-            .build();
-        Self::of(
-            request
-                .ok()
-                .and_then(|request| request.headers().get(AUTHORIZATION).cloned()),
-        )
+        let password = user.password.as_deref().unwrap_or_default();
+        let known_by = base64(format!("{}:{password}", user.name).as_bytes());
+        Self::of(HeaderValue::try_from(format!("Basic {known_by}")).ok())
     }
 
     fn of(value: Option<HeaderValue>) -> Result<Self> {
@@ -94,17 +87,30 @@ impl Credential {
     }
 }
 
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let groups = bytes.chunks(3).flat_map(|group| {
+        let bits = [16, 8, 0].into_iter().zip(group);
+        let bits = bits.fold(0, |bits, (shift, byte)| bits | usize::from(*byte) << shift);
+        [18, 12, 6, 0]
+            .into_iter()
+            .enumerate()
+            .map(move |(at, shift)| match at <= group.len() {
+                true => char::from(DIGITS[bits >> shift & 63]),
+                false => '=',
+            })
+    });
+    groups.collect()
+}
+
 /// The client of one store.
 pub(super) struct Transport(Client);
 
 impl Transport {
     /// Reads the files of `tls`, where they are needed.
     pub(super) fn new(base: &Base, tls: &TlsFiles) -> Result<Self> {
-        let client = match base.is_plain() {
-            true => web::plain_client(),
-            false => web::client(tls),
-        };
-        client.map(Self)
+        Client::new(base.is_plain(), tls).map(Self)
     }
 
     /// The reply to `ask`, as far as it has come, after redirects. The credential goes nowhere but to where
@@ -117,21 +123,14 @@ impl Transport {
     ) -> Result<Response> {
         let mut url = ask.url.clone();
         for _ in 0..=REDIRECTS {
-            let mut request = self.0.request(ask.method.clone(), url.clone());
-            request = request.header(ACCEPT, HeaderValue::from_static(ask.accept));
-            if let Some(form) = ask.form {
-                request = request.header(CONTENT_TYPE, HeaderValue::from_static(form));
-            }
-            if !matches!(ask.method, Method::GET | Method::HEAD) {
-                request = request.body(ask.body.clone());
-            }
-            if ask.only_if_absent {
-                request = request.header(IF_NONE_MATCH, HeaderValue::from_static("*"));
-            }
-            if let Some(Credential(value)) = credential.filter(|_| base.is_origin_of(&url)) {
-                request = request.header(AUTHORIZATION, value.clone());
-            }
-            let response = request.send().await.map_err(web::lost)?;
+            let headers = headers(ask, credential.filter(|_| base.is_origin_of(&url)));
+            let response = self.0.send(Request {
+                method: ask.method.clone(),
+                url: url.clone(),
+                headers,
+                body: (!matches!(ask.method, Method::GET | Method::HEAD)).then(|| ask.body.clone()),
+            });
+            let response = response.await?;
             match redirect(&ask.method, &url, &response)? {
                 Some(next) => url = next,
                 None => return Ok(response),
@@ -142,6 +141,21 @@ impl Transport {
             format!("the server redirects more than {REDIRECTS} times"),
         ))
     }
+}
+
+fn headers(ask: &Ask, credential: Option<&Credential>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static(ask.accept));
+    if let Some(form) = ask.form {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(form));
+    }
+    if ask.only_if_absent {
+        headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+    }
+    if let Some(Credential(value)) = credential {
+        headers.insert(AUTHORIZATION, value.clone());
+    }
+    headers
 }
 
 /// Where the reply sends us.
@@ -200,15 +214,7 @@ pub(super) async fn read(response: Response, most: usize, is_head: bool) -> Resu
 
 /// Fails if the reply is as long as the connection stays: then one that is cut off looks like a whole one.
 fn check_end(response: &Response) -> Result<()> {
-    let headers = response.headers();
-    let tells = response.version() > Version::HTTP_11
-        || headers.contains_key(CONTENT_LENGTH)
-        || headers.contains_key(TRANSFER_ENCODING)
-        || matches!(
-            response.status(),
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        );
-    match tells {
+    match response.tells_its_end() {
         true => Ok(()),
         false => Err(failure::no_length(response.status())),
     }
@@ -260,14 +266,31 @@ impl Lines {
             if self.searched > self.most {
                 return Err(failure::too_long(self.most).not_applied());
             }
-            let chunk = tokio::time::timeout(patience, self.response.chunk()).await;
+            let chunk = timeout_at(Instant::now() + patience, self.response.chunk()).await;
             match chunk.map_err(|_| timed_out(patience))? {
                 Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk),
                 Ok(None) => self.is_over = true,
-                Err(error) => {
-                    return Err(failure::cut_short().with_source(error.without_url()));
-                }
+                Err(error) => return Err(failure::cut_short().with_source(error)),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_is_that_of_its_standard() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("\u{3f}\u{7e}\u{ff}", "P37Dvw=="),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use ::http::{Method, StatusCode};
 use futures_util::FutureExt;
 use futures_util::future::join;
-use reqwest::{Method, StatusCode};
 
 use super::failure;
 use super::reads::side_by_side;

@@ -1,7 +1,10 @@
 //! Servers that say whatever a test wants them to.
 
+#![allow(dead_code, reason = "not every test needs all of it")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -53,6 +56,13 @@ impl Answer {
         }
     }
 
+    /// The same with one more header.
+    pub(super) fn with(self, name: &str, value: &str) -> Self {
+        let (first, rest) = self.text.split_once("\r\n").unwrap();
+        let text = format!("{first}\r\n{name}: {value}\r\n{rest}");
+        Self { text, ..self }
+    }
+
     pub(super) fn status(status: u16) -> Self {
         Self::new(status, &[], "")
     }
@@ -91,6 +101,7 @@ pub(super) struct Fake {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Request>>>,
     open: Arc<Mutex<Vec<TcpStream>>>,
+    left: Arc<AtomicUsize>,
 }
 
 impl Fake {
@@ -107,18 +118,22 @@ impl Fake {
         let open = Arc::new(Mutex::new(Vec::new()));
         let answer = Arc::new(answer);
         let (all, streams) = (Arc::clone(&seen), Arc::clone(&open));
+        let left = Arc::new(AtomicUsize::new(0));
+        let gone = Arc::clone(&left);
         // It ends with the process of the test.
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (all, answer) = (Arc::clone(&all), Arc::clone(&answer));
                 streams.lock().unwrap().push(stream.try_clone().unwrap());
-                thread::spawn(move || serve(&stream, &all, &*answer));
+                let gone = Arc::clone(&gone);
+                thread::spawn(move || serve(&stream, &all, &*answer, &gone));
             }
         });
         Self {
             address,
             seen,
             open,
+            left,
         }
     }
 
@@ -129,6 +144,11 @@ impl Fake {
     /// The same at another origin.
     pub(super) fn elsewhere(&self, rest: &str) -> String {
         format!("http://localhost:{}{rest}", self.address.port())
+    }
+
+    /// How many have gone while an answer hung.
+    pub(super) fn left(&self) -> usize {
+        self.left.load(Ordering::Relaxed)
     }
 
     pub(super) fn seen(&self) -> Vec<Request> {
@@ -151,7 +171,12 @@ impl Drop for Fake {
     }
 }
 
-fn serve(stream: &TcpStream, all: &Mutex<Vec<Request>>, answer: &dyn Fn(&Request) -> Answer) {
+fn serve(
+    stream: &TcpStream,
+    all: &Mutex<Vec<Request>>,
+    answer: &dyn Fn(&Request) -> Answer,
+    left: &AtomicUsize,
+) {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader) {
         all.lock().unwrap().push(request.clone());
@@ -161,6 +186,7 @@ fn serve(stream: &TcpStream, all: &Mutex<Vec<Request>>, answer: &dyn Fn(&Request
         if answer.hangs {
             // Until the other side goes, or the server does.
             let _ = reader.read(&mut [0]);
+            left.fetch_add(1, Ordering::Relaxed);
         }
         if answer.closes || answer.hangs || !is_sent {
             let _ = stream.shutdown(Shutdown::Both);

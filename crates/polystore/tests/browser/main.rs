@@ -1,0 +1,10 @@
+//! What the stores of browsers do to what a page sees, in headless Chromium.
+
+#![cfg(all(feature = "browser", unix))]
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
+
+#[path = "../common/fake.rs"]
+mod fake;
+mod full;
+mod http;
+mod urls;
