@@ -281,6 +281,8 @@ async fn pages_of_named_origins_may_ask() {
     ] {
         assert!(list("access-control-allow-headers").contains(header));
     }
+    // As long as Chromium remembers one at most.
+    assert_eq!(list("access-control-max-age"), "7200");
     // The request itself needs its token, and what it is told can be read.
     let asked = ask(&app, "GET /a", &[preflight[0]], "").await;
     assert_eq!(asked.status, StatusCode::UNAUTHORIZED);

@@ -269,6 +269,21 @@ pub mod etcd {}
 /// is an error. Another origin (scheme, host or port) never gets the token, and from `http:` to `https:` or back none is
 /// followed: the error says which URL to use.
 ///
+/// **In browsers and Workers** it is their `fetch` that asks:
+///
+/// - A server of another origin than the page's must let the page ask and see the headers of the protocol, as
+///   `polystore serve --cors-origin` does (`docs/http.md`, "From pages"); one that does not cannot be told from one that is
+///   down, and the error says that it may be that. A server that hides `polystore-protocol` is taken for one of the npm package.
+/// - A browser asks a server of another origin for leave before each write, and before each read that has a token, once for
+///   each URL: what goes in one request (`get_many`, `set_many`, `del_many`) asks for it once.
+/// - Trust is the browser's: the options `polystore.tls_…` are usage errors there, and so is `polystore.token_env`, as there is
+///   no environment. Cookies go along to the page's own origin only. There is no `user-agent` of ours.
+/// - A page is not told where a redirect leads, so none is followed in browsers: it is an error, whatever is asked. In Workers
+///   it is as above.
+/// - An operation that is dropped ends its request, if no other one shares it.
+/// - A page is not told either how a reply was sent: one that ends with its connection, without a length, and is cut off there
+///   looks whole if it can be read. `polystore serve` sends no such reply.
+///
 /// ```
 /// # #[cfg(feature = "http")]
 /// # fn main() -> polystore_kv::Result<()> {

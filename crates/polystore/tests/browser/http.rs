@@ -121,7 +121,7 @@ async fn a_dropped_operation_ends_its_request() {
     let Some(page) = Page::open().await else {
         return;
     };
-    let server = full(|_| Answer::raw("").hanging());
+    let server = full(|_| Answer::raw("HTTP/1.1 200 X\r\n").hanging());
     let begin = "const until = new Promise((stop) => window.stop = stop);
       window.abandoned = abandon(arguments[0], 'key', until);";
     page.run(begin, &[json!(server.url("/"))]).await;

@@ -6,6 +6,8 @@ use std::sync::mpsc;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ORIGIN};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use polystore_conformance::Suite;
@@ -118,12 +120,15 @@ pub(crate) fn npm_only(router: Router) -> Router {
             );
         }
         let is_there = is_listing || is_item;
+        let origin = request.headers().get(ORIGIN).cloned();
         let mut response = match is_there {
             true => next.run(request).await,
             false => Response::new(axum::body::Body::empty()),
         };
         if !is_there {
-            *response.status_mut() = axum::http::StatusCode::NOT_FOUND;
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            let headers = response.headers_mut();
+            headers.extend(origin.map(|it| (ACCESS_CONTROL_ALLOW_ORIGIN, it)));
         }
         for name in ["polystore-protocol", "polystore-ttl"] {
             response.headers_mut().remove(name);

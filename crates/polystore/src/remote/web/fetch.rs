@@ -181,11 +181,10 @@ fn unreachable(url: &Url, thrown: &JsValue) -> Error {
     failed(&message, thrown).with_maybe_applied()
 }
 
-/// The origin of the page, if this is one that has an origin.
+/// The origin of the page. Workers, and pages that have none, say `null`.
 fn own_origin() -> Option<String> {
-    Reflect::get(&js_sys::global(), &"origin".into())
-        .ok()?
-        .as_string()
+    let origin = Reflect::get(&js_sys::global(), &"origin".into());
+    origin.ok()?.as_string().filter(|own| own != "null")
 }
 
 fn failed(message: &str, thrown: &JsValue) -> Error {
