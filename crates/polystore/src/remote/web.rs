@@ -3,11 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Version};
 
 use super::TlsFiles;
+use crate::address::invalid;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection that nobody uses is kept. Less than what servers and proxies keep them
@@ -63,9 +64,16 @@ pub(crate) struct Reply {
 /// Sends the request, and reads a reply of at most `most` bytes.
 ///
 /// # Errors
-/// As [`lost`], and [`ErrorKind::Unreachable`] if the reply is longer.
+/// As [`lost`], and [`ErrorKind::Unreachable`] if the reply is longer, or does not say how long it is.
 pub(crate) async fn send(request: RequestBuilder, most: usize) -> Result<Reply> {
     let response = request.send().await.map_err(lost)?;
+    if !tells_its_end(&response) {
+        return Err(Error::new(
+            ErrorKind::Unreachable,
+            "the server does not say how long its reply is",
+        )
+        .with_maybe_applied());
+    }
     read(response, most).await
 }
 
@@ -91,6 +99,40 @@ pub(crate) async fn read(mut response: Response, most: usize) -> Result<Reply> {
     })
 }
 
+/// Whether a reply says where it ends. One that does not is as long as the connection stays: then what was
+/// cut off looks like a whole one.
+pub(crate) fn tells_its_end(response: &Response) -> bool {
+    let headers = response.headers();
+    let chunked = |codings: &HeaderValue| {
+        let last = codings.to_str().ok().and_then(|all| all.rsplit(',').next());
+        last.is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked"))
+    };
+    let codings = headers.get_all(TRANSFER_ENCODING).iter().next_back();
+    response.version() > Version::HTTP_11
+        || codings.map_or_else(|| headers.contains_key(CONTENT_LENGTH), chunked)
+        || matches!(
+            response.status(),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        )
+}
+
+/// The token in the environment variable that the option `option` names.
+pub(crate) fn token_in(variable: &str, option: &str) -> Result<String> {
+    // What does not look like the name of one may be the token itself.
+    let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let shown = match variable.starts_with(|c: char| !c.is_ascii_digit())
+        && variable.chars().all(is_name)
+    {
+        true => format!("the environment variable {variable}, which {option} names,"),
+        false => format!("the environment variable that {option} names"),
+    };
+    let token = std::env::var(variable).unwrap_or_default();
+    match token.trim() {
+        "" => Err(invalid(format!("{shown} has no token in it"))),
+        token => Ok(token.to_owned()),
+    }
+}
+
 /// The error of a request without a whole reply. A write that could not even be sent was
 /// [not applied](Error::is_maybe_applied).
 pub(crate) fn lost(error: reqwest::Error) -> Error {
@@ -113,8 +155,9 @@ pub(crate) fn lost(error: reqwest::Error) -> Error {
 /// How long the server asks to wait: seconds, or a date (RFC 9110, section 10.2.3).
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More than a number here can be is long enough.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let at = httpdate::parse_http_date(value).ok()?;
     Some(at.duration_since(SystemTime::now()).unwrap_or_default())

@@ -3,11 +3,8 @@
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, IF_NONE_MATCH, LOCATION,
-    TRANSFER_ENCODING,
-};
-use reqwest::{Client, Method, Response, StatusCode, Url, Version};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_NONE_MATCH, LOCATION};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::base::{Base, User};
 use super::failure;
@@ -69,7 +66,8 @@ pub(super) struct Credential(HeaderValue);
 impl Credential {
     pub(super) fn token(token: &str) -> Result<Self> {
         let value = HeaderValue::try_from(format!("Bearer {token}"));
-        Self::of(value.ok().filter(|_| !token.is_empty()))
+        let is_right = !token.is_empty() && token.trim() == token;
+        Self::of(value.ok().filter(|_| is_right))
     }
 
     pub(super) fn user(user: &User) -> Result<Self> {
@@ -166,9 +164,12 @@ fn redirect(method: &Method, from: &Url, response: &Response) -> Result<Option<U
         ))
     };
     let target = location.to_str().ok().and_then(|to| from.join(to).ok());
-    let Some(to) = target.filter(|to| matches!(to.scheme(), "http" | "https")) else {
+    let Some(mut to) = target.filter(|to| matches!(to.scheme(), "http" | "https")) else {
         return refused("to what is no URL of HTTP");
     };
+    // Who we are is not for the server to say. A URL with a host takes both.
+    let _ = to.set_username("");
+    let _ = to.set_password(None);
     // Its path may be a secret.
     let origin = to.origin().ascii_serialization();
     if to.scheme() != from.scheme() {
@@ -197,17 +198,9 @@ pub(super) async fn read(response: Response, most: usize, is_head: bool) -> Resu
     })
 }
 
-/// Fails if the reply is as long as the connection stays: then one that is cut off looks like a whole one.
+/// Fails if nobody could say whether the reply is whole.
 fn check_end(response: &Response) -> Result<()> {
-    let headers = response.headers();
-    let tells = response.version() > Version::HTTP_11
-        || headers.contains_key(CONTENT_LENGTH)
-        || headers.contains_key(TRANSFER_ENCODING)
-        || matches!(
-            response.status(),
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        );
-    match tells {
+    match web::tells_its_end(response) {
         true => Ok(()),
         false => Err(failure::no_length(response.status())),
     }
@@ -245,6 +238,9 @@ impl Lines {
             if let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(self.searched + at);
                 self.buffer.advance(1);
+                if line.len() > self.most {
+                    return Err(failure::too_long(self.most).not_applied());
+                }
                 self.searched = 0;
                 return Ok(Some(line.freeze()));
             }
