@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Version};
+use reqwest::{Client, Response, StatusCode, Version};
 
 use super::TlsFiles;
 use crate::address::invalid;
@@ -61,33 +61,21 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
 }
 
-/// Sends the request, and reads a reply of at most `most` bytes.
-///
-/// # Errors
-/// As [`lost`], and [`ErrorKind::Unreachable`] if the reply is longer, or does not say how long it is.
-pub(crate) async fn send(request: RequestBuilder, most: usize) -> Result<Reply> {
-    let response = request.send().await.map_err(lost)?;
-    if !tells_its_end(&response) {
-        return Err(Error::new(
-            ErrorKind::Unreachable,
-            "the server does not say how long its reply is",
-        )
-        .with_maybe_applied());
-    }
-    read(response, most).await
+/// Why a reply is not whole.
+pub(crate) enum Unread {
+    TooLong,
+    /// As [`lost`].
+    Lost(Error),
 }
 
 /// Reads what is left of a reply, of at most `most` bytes.
-pub(crate) async fn read(mut response: Response, most: usize) -> Result<Reply> {
+pub(crate) async fn read(mut response: Response, most: usize) -> Result<Reply, Unread> {
     let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(lost)? {
+    let failed = |error| Unread::Lost(lost(error));
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if body.len() + chunk.len() > most {
-            return Err(Error::new(
-                ErrorKind::Unreachable,
-                format!("the server's reply is longer than {most} bytes"),
-            )
-            .with_maybe_applied());
+            return Err(Unread::TooLong);
         }
         body.extend_from_slice(&chunk);
     }

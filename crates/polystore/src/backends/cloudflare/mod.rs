@@ -29,6 +29,7 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::gather::{Lane, Trip};
 use crate::opener::Opener;
+use crate::remote::web::token_in;
 use crate::remote::{TIMEOUT, TlsFiles};
 use crate::store::Store;
 
@@ -55,7 +56,12 @@ fn open_with(mut address: Address, token: Option<String>) -> Result<Store> {
     let path = namespace_of(address.location())?;
     let base = base_of(address.take("base").as_deref().unwrap_or(BASE))?;
     let token = match (token, address.take("token_env")) {
-        (None, variable) => token_in(variable.as_deref().unwrap_or(TOKEN))?,
+        (None, Some(variable)) => token_in(&variable, "token_env")?,
+        (None, None) => token_in(TOKEN, "token_env").map_err(|_| {
+            invalid(format!(
+                "there is no token: set the environment variable {TOKEN} to an API token of Cloudflare"
+            ))
+        })?,
         (Some(token), None) => token,
         (Some(_), Some(_)) => {
             return Err(invalid(
@@ -109,22 +115,6 @@ fn base_of(base: &str) -> Result<String> {
         invalid("the option base is the URL of an API, such as https://host/client/v4, without user or query")
     })?;
     Ok(url.as_str().trim_end_matches('/').to_owned())
-}
-
-fn token_in(variable: &str) -> Result<String> {
-    // What is no name may be the token itself.
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if variable.is_empty() || !variable.chars().all(is_name) {
-        return Err(invalid(
-            "the option token_env is the name of an environment variable",
-        ));
-    }
-    let token = std::env::var(variable).ok();
-    token.filter(|token| !token.is_empty()).ok_or_else(|| {
-        invalid(format!(
-            "there is no token: set the environment variable {variable} to an API token of Cloudflare"
-        ))
-    })
 }
 
 fn bearer(token: &str) -> Result<HeaderValue> {

@@ -10,7 +10,7 @@ use super::base::{Base, User};
 use super::failure;
 use crate::address::invalid;
 use crate::error::{Error, ErrorKind, Result};
-use crate::remote::web::{self, Reply};
+use crate::remote::web::{self, Reply, Unread};
 use crate::remote::{TlsFiles, timed_out};
 
 /// How many redirects are followed for one request.
@@ -191,10 +191,9 @@ pub(super) async fn read(response: Response, most: usize, is_head: bool) -> Resu
         check_end(&response)?;
     }
     let read = web::read(response, most).await;
-    // Only what was lost has a cause.
-    read.map_err(|error| match std::error::Error::source(&error) {
-        None => failure::too_long(most),
-        Some(_) => failure::cut_short().with_source(error).with_maybe_applied(),
+    read.map_err(|unread| match unread {
+        Unread::TooLong => failure::too_long(most),
+        Unread::Lost(error) => failure::cut_short().with_source(error).with_maybe_applied(),
     })
 }
 
