@@ -361,3 +361,25 @@ async fn limits_of_a_request_are_kept_to_the_last_key_and_byte() {
     let seen = server.seen().split_off(before);
     assert!(seen.iter().all(|one| one.body.len() <= 100_000_000));
 }
+
+#[test]
+fn a_store_is_used_by_runtimes_in_turns() {
+    let server = answering(success(&json!({"values": {"a": {"value": "7"}}})));
+    let store = store(&server);
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    // Each stands still while the other is used.
+    let runtimes = [runtime(), runtime()];
+    for _ in 0..3 {
+        for runtime in &runtimes {
+            runtime.block_on(async {
+                assert_eq!(store.get::<u8>("a").await.unwrap(), Some(7));
+                store.set("a", &1).await.unwrap();
+            });
+        }
+    }
+}

@@ -1,11 +1,14 @@
 //! Stores behind an HTTP API: a client with our TLS, replies in bounded memory, errors in our words.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode, Version};
+use rustls::ClientConfig;
+use tokio::runtime;
 
 use super::TlsFiles;
 use crate::address::invalid;
@@ -19,38 +22,73 @@ const IDLE: Duration = Duration::from_secs(30);
 /// long that may take.
 const PING: Duration = Duration::from_secs(10);
 
-/// A client for all requests of one store. Reads the files of `tls`.
+/// The clients of one store: one for each runtime, as a connection moves only while the runtime does on which
+/// it was made.
 ///
-/// It follows no redirects and has no time limit of its own: both are for those who know what is asked.
-pub(crate) fn client(tls: &TlsFiles) -> Result<Client> {
-    client_with(tls.read()?.client_config()?)
+/// They follow no redirects and have no time limit of their own: both are for those who know what is asked.
+pub(crate) struct Clients {
+    config: ClientConfig,
+    /// The one that was used last is first.
+    made: Mutex<Vec<(runtime::Id, Client)>>,
 }
 
-/// The same for `http:` only: it trusts nobody, and needs no certificates on this system.
-#[cfg(feature = "http")]
-pub(crate) fn plain_client() -> Result<Client> {
-    let pem = super::Pem {
-        roots: None,
-        identity: None,
-    };
-    client_with(pem.client_config_with(rustls::RootCertStore::empty())?)
-}
+/// For how many runtimes a client is kept: those that have ended are not told from others.
+const MOST_RUNTIMES: usize = 8;
 
-fn client_with(mut config: rustls::ClientConfig) -> Result<Client> {
-    config.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
-    let client = Client::builder()
-        .tls_backend_preconfigured(config)
-        .redirect(Policy::none())
-        .referer(false)
-        .retry(reqwest::retry::never())
-        .pool_idle_timeout(IDLE)
-        .http2_keep_alive_interval(PING)
-        .http2_keep_alive_timeout(PING)
-        .user_agent(concat!("polystore-kv/", env!("CARGO_PKG_VERSION")));
-    client.build().map_err(|error| {
-        Error::new(ErrorKind::InvalidOption, "the HTTP client cannot be made")
-            .with_source(error.without_url())
-    })
+impl Clients {
+    /// Reads the files of `tls`.
+    pub(crate) fn new(tls: &TlsFiles) -> Result<Self> {
+        Ok(Self::with(tls.read()?.client_config()?))
+    }
+
+    /// The same for `http:` only: they trust nobody, and need no certificates on this system.
+    #[cfg(feature = "http")]
+    pub(crate) fn plain() -> Result<Self> {
+        let pem = super::Pem {
+            roots: None,
+            identity: None,
+        };
+        let config = pem.client_config_with(rustls::RootCertStore::empty())?;
+        Ok(Self::with(config))
+    }
+
+    fn with(mut config: ClientConfig) -> Self {
+        config.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
+        let made = Mutex::default();
+        Self { config, made }
+    }
+
+    /// The one for the runtime of the caller.
+    pub(crate) fn here(&self) -> Result<Client> {
+        let id = super::runtime()?.id();
+        // Nothing panics while it is held.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match made.iter().position(|(of, _)| *of == id) {
+            Some(place) => made[..=place].rotate_right(1),
+            None => {
+                made.insert(0, (id, self.make()?));
+                made.truncate(MOST_RUNTIMES);
+            }
+        }
+        Ok(made[0].1.clone())
+    }
+
+    /// Another one.
+    pub(crate) fn make(&self) -> Result<Client> {
+        let client = Client::builder()
+            .tls_backend_preconfigured(self.config.clone())
+            .redirect(Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .pool_idle_timeout(IDLE)
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING)
+            .user_agent(concat!("polystore-kv/", env!("CARGO_PKG_VERSION")));
+        client.build().map_err(|error| {
+            Error::new(ErrorKind::InvalidOption, "the HTTP client cannot be made")
+                .with_source(error.without_url())
+        })
+    }
 }
 
 /// A whole reply.

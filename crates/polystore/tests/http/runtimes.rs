@@ -116,7 +116,7 @@ async fn no_acknowledged_write_is_lost_while_the_server_restarts() {
         })
     });
     let tasks: Vec<_> = tasks.collect();
-    let restarting = Arc::clone(&behind_all(&behind));
+    let restarting = behind.clone();
     let restarts = tokio::task::spawn_blocking(move || {
         let mut runtime = runtime;
         for _ in 0..8 {
@@ -135,8 +135,4 @@ async fn no_acknowledged_write_is_lost_while_the_server_restarts() {
         assert_eq!(behind.get::<u64>(key).await.unwrap(), Some(*value), "{key}");
     }
     runtime.shutdown_background();
-}
-
-fn behind_all(store: &Store) -> Arc<Store> {
-    Arc::new(store.clone())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -15,7 +15,7 @@ use super::MOST_VALUE_BYTES;
 use super::failure::{self, Cause, Failure};
 use crate::entry::{Entry, Expiry, Timestamp};
 use crate::error::Error;
-use crate::remote::web::{self, Reply, Unread};
+use crate::remote::web::{self, Clients, Reply, Unread};
 use crate::remote::{Link, TlsFiles};
 
 /// What a reply may have. Of a bulk read, Cloudflare bounds the values to 25 MiB, which JSON may double.
@@ -32,7 +32,7 @@ pub(super) struct Api {
     authorization: HeaderValue,
     tls: TlsFiles,
     pub(super) timeout: Duration,
-    client: Link<Client>,
+    clients: Link<Clients>,
 }
 
 /// An entry as a bulk read has it.
@@ -112,26 +112,28 @@ impl Api {
             authorization,
             tls,
             timeout,
-            client: Link::default(),
+            clients: Link::default(),
         }
     }
 
     /// The connections may be dead: the next request makes another.
     pub(super) fn give_up(&self) {
-        self.client.drop_connection();
+        self.clients.drop_connection();
     }
 
     pub(super) async fn close(&self) {
-        self.client.close().await;
+        self.clients.close().await;
     }
 
     async fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
         let connect = || {
             let tls = self.tls.clone();
-            async move { web::client(&tls) }
+            async move { Clients::new(&tls) }
         };
-        let client: Arc<Client> = self.client.get(connect).await?;
-        let request = client.request(method, format!("{}{path}", self.url));
+        let clients: Arc<Clients> = self.clients.get(connect).await?;
+        let request = clients
+            .here()?
+            .request(method, format!("{}{path}", self.url));
         Ok(request.header(AUTHORIZATION, self.authorization.clone()))
     }
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_NONE_MATCH, LOCATION};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use super::base::{Base, User};
 use super::failure;
 use crate::address::invalid;
 use crate::error::{Error, ErrorKind, Result};
-use crate::remote::web::{self, Reply, Unread};
+use crate::remote::web::{self, Clients, Reply, Unread};
 use crate::remote::{TlsFiles, timed_out};
 
 /// How many redirects are followed for one request.
@@ -72,7 +72,8 @@ impl Credential {
 
     pub(super) fn user(user: &User) -> Result<Self> {
         // Whoever is asked with it: it is never sent.
-        let request = web::plain_client()?
+        let request = Clients::plain()?
+            .make()?
             .get("http://localhost")
             .basic_auth(&user.name, user.password.as_deref())
             .build();
@@ -91,17 +92,17 @@ impl Credential {
     }
 }
 
-/// The client of one store.
-pub(super) struct Transport(Client);
+/// The clients of one store.
+pub(super) struct Transport(Clients);
 
 impl Transport {
     /// Reads the files of `tls`, where they are needed.
     pub(super) fn new(base: &Base, tls: &TlsFiles) -> Result<Self> {
-        let client = match base.is_plain() {
-            true => web::plain_client(),
-            false => web::client(tls),
+        let clients = match base.is_plain() {
+            true => Clients::plain(),
+            false => Clients::new(tls),
         };
-        client.map(Self)
+        clients.map(Self)
     }
 
     /// The reply to `ask`, as far as it has come, after redirects. The credential goes nowhere but to where
@@ -112,9 +113,10 @@ impl Transport {
         base: &Base,
         credential: Option<&Credential>,
     ) -> Result<Response> {
+        let client = self.0.here()?;
         let mut url = ask.url.clone();
         for _ in 0..=REDIRECTS {
-            let mut request = self.0.request(ask.method.clone(), url.clone());
+            let mut request = client.request(ask.method.clone(), url.clone());
             request = request.header(ACCEPT, HeaderValue::from_static(ask.accept));
             if let Some(form) = ask.form {
                 request = request.header(CONTENT_TYPE, HeaderValue::from_static(form));
