@@ -119,10 +119,6 @@ impl Trip for Writes {
         true
     }
 
-    fn is_write(_: &Vec<Change>) -> bool {
-        true
-    }
-
     /// One alone has shared its request with the later one, and its fate.
     fn is_overtaken(op: &Vec<Change>, later: &Vec<Change>) -> bool {
         op.len() > 1
