@@ -383,3 +383,29 @@ fn a_store_is_used_by_runtimes_in_turns() {
         }
     }
 }
+
+#[tokio::test]
+async fn closing_waits_for_all_of_what_is_under_way() {
+    let server = Fake::start(|request| match &request.method[..] {
+        "GET" if request.target.contains("cursor") => page(&[json!({"name": "b"})], ""),
+        "GET" => page(&[json!({"name": "a"})], "next"),
+        _ => success(&json!({})),
+    });
+    let store = store(&server);
+    let many = (0..30_000).map(|n| (format!("k{n}"), n));
+    let (cleared, set, closed) = tokio::join!(
+        async { store.clear().await },
+        async { store.set_many(many).await },
+        async {
+            tokio::task::yield_now().await;
+            let closed = store.close().await;
+            (closed, server.seen().len())
+        },
+    );
+    cleared.unwrap();
+    set.unwrap();
+    let (closed, seen) = closed;
+    closed.unwrap();
+    // Two pages, what was on them, and three parts.
+    assert_eq!((seen, server.seen().len()), (6, 6));
+}

@@ -1,7 +1,7 @@
 //! One store on several runtimes, and servers that come and go under many tasks.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -84,13 +84,14 @@ async fn no_acknowledged_write_is_lost_while_the_server_restarts() {
     let listener = bind("127.0.0.1:0".parse().unwrap());
     let address = listener.local_addr().unwrap();
     let runtime = serve(&behind, listener);
-    let store = kv(format!("http://{address}/?polystore.timeout=20s")).unwrap();
+    let store = kv(format!("http://{address}/?polystore.timeout=5s")).unwrap();
     store.capabilities().await.unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
     let acknowledged: Arc<Mutex<HashMap<String, u64>>> = Arc::default();
+    let done = Arc::new(AtomicUsize::new(0));
     let tasks = (0..64).map(|task| {
         let (store, is_over) = (store.clone(), Arc::clone(&is_over));
-        let acknowledged = Arc::clone(&acknowledged);
+        let (acknowledged, done) = (Arc::clone(&acknowledged), Arc::clone(&done));
         tokio::spawn(async move {
             let mut number = 0_u64;
             while !is_over.load(Ordering::SeqCst) {
@@ -106,6 +107,7 @@ async fn no_acknowledged_write_is_lost_while_the_server_restarts() {
                     _ => store.set(&key, &value).await.unwrap(),
                 }
                 acknowledged.lock().unwrap().insert(key.clone(), value);
+                done.fetch_add(1, Ordering::SeqCst);
                 let got = match number % 3 {
                     0 => store.get_many::<u64>([&key]).await.unwrap().remove(&key),
                     _ => store.get::<u64>(&key).await.unwrap(),
@@ -120,7 +122,12 @@ async fn no_acknowledged_write_is_lost_while_the_server_restarts() {
     let restarts = tokio::task::spawn_blocking(move || {
         let mut runtime = runtime;
         for _ in 0..8 {
-            std::thread::sleep(Duration::from_millis(150));
+            let enough = done.load(Ordering::SeqCst) + 200;
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while done.load(Ordering::SeqCst) < enough {
+                assert!(Instant::now() < deadline, "nothing is done any more");
+                std::thread::sleep(Duration::from_millis(1));
+            }
             runtime.shutdown_timeout(Duration::from_secs(5));
             runtime = serve(&restarting, bind(address));
         }
@@ -131,8 +138,9 @@ async fn no_acknowledged_write_is_lost_while_the_server_restarts() {
     for task in tasks {
         assert!(task.await.unwrap() > 1);
     }
-    for (key, value) in acknowledged.lock().unwrap().iter() {
-        assert_eq!(behind.get::<u64>(key).await.unwrap(), Some(*value), "{key}");
+    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
+    for (key, value) in acknowledged {
+        assert_eq!(behind.get::<u64>(&key).await.unwrap(), Some(value), "{key}");
     }
     runtime.shutdown_background();
 }

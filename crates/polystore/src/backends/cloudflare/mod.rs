@@ -17,6 +17,7 @@ use futures_core::stream::BoxStream;
 use futures_util::future::try_join_all;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
+use tokio::sync::RwLock;
 
 use self::api::Api;
 pub use self::given::Cloudflare;
@@ -131,6 +132,8 @@ struct Namespace {
     api: Arc<Api>,
     reads: Lane<Reads>,
     writes: Lane<Writes>,
+    /// Read by what takes several requests one after the other; closing waits for it.
+    at_work: RwLock<()>,
 }
 
 impl Namespace {
@@ -141,7 +144,13 @@ impl Namespace {
             reads: Lane::new(Arc::new(Reads(Arc::clone(&api))), timeout),
             writes: Lane::new(Arc::new(Writes(Arc::clone(&api))), timeout),
             api,
+            at_work: RwLock::new(()),
         }
+    }
+
+    async fn write_all_at_work(&self, changes: Vec<Change>) -> Result<()> {
+        let _at_work = self.at_work.read().await;
+        self.write_all(changes).await
     }
 
     /// Each part has the time of an operation.
@@ -207,6 +216,7 @@ impl Backend for Namespace {
         for key in keys {
             checked(key).map_err(|error| error.with_key(key))?;
         }
+        let _at_work = self.at_work.read().await;
         let mut entries = Vec::with_capacity(keys.len());
         for group in keys.chunks(GROUP * MOST_KEYS) {
             let reads = group
@@ -231,7 +241,8 @@ impl Backend for Namespace {
             let change = put(key, entry);
             change.map_err(|error| error.with_key(key))
         });
-        self.write_all(changes.collect::<Result<_>>()?).await
+        self.write_all_at_work(changes.collect::<Result<_>>()?)
+            .await
     }
 
     async fn del(&self, key: &str) -> Result<()> {
@@ -243,10 +254,12 @@ impl Backend for Namespace {
             let change = del(key);
             change.map_err(|error| error.with_key(key))
         });
-        self.write_all(changes.collect::<Result<_>>()?).await
+        self.write_all_at_work(changes.collect::<Result<_>>()?)
+            .await
     }
 
     async fn clear(&self, prefix: &str) -> Result<()> {
+        let _at_work = self.at_work.read().await;
         let mut keys = Keys::new(Arc::clone(&self.api), prefix);
         let mut gone: Vec<Change> = Vec::new();
         let mut is_begun = false;
@@ -271,6 +284,7 @@ impl Backend for Namespace {
     }
 
     async fn close(&self) -> Result<()> {
+        let _at_work = self.at_work.write().await;
         self.writes.finish().await;
         self.reads.finish().await;
         self.api.close().await;
