@@ -84,7 +84,7 @@ async fn no_acknowledged_write_is_lost_while_the_server_restarts() {
     let listener = bind("127.0.0.1:0".parse().unwrap());
     let address = listener.local_addr().unwrap();
     let runtime = serve(&behind, listener);
-    let store = kv(format!("http://{address}/?polystore.timeout=5s")).unwrap();
+    let store = kv(format!("http://{address}/?polystore.timeout=20s")).unwrap();
     store.capabilities().await.unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
     let acknowledged: Arc<Mutex<HashMap<String, u64>>> = Arc::default();
