@@ -3,7 +3,7 @@
 #![cfg(all(feature = "browser", unix))]
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
-#[path = "../common/fake.rs"]
+#[path = "../http/fake.rs"]
 mod fake;
 mod full;
 mod http;

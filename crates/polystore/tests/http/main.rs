@@ -4,13 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 mod access;
-#[path = "../common/fake.rs"]
 mod fake;
 mod finding_out;
 mod real;
 mod redirects;
 mod replies;
 mod requests;
+mod runtimes;
+mod trust;
 
 use polystore_kv::{Error, ErrorKind, Result, Store, kv};
 

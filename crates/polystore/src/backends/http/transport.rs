@@ -14,7 +14,7 @@ use super::failure;
 use crate::address::invalid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::remote::TlsFiles;
-use crate::remote::web::{self, Client, Reply, Request, Response};
+use crate::remote::web::{self, Clients, Reply, Request, Response, Unread};
 use crate::runtime::{Instant, timed_out, timeout_at};
 
 /// How many redirects are followed for one request.
@@ -70,7 +70,8 @@ pub(super) struct Credential(HeaderValue);
 impl Credential {
     pub(super) fn token(token: &str) -> Result<Self> {
         let value = HeaderValue::try_from(format!("Bearer {token}"));
-        Self::of(value.ok().filter(|_| !token.is_empty()))
+        let is_right = !token.is_empty() && token.trim() == token;
+        Self::of(value.ok().filter(|_| is_right))
     }
 
     pub(super) fn user(user: &User) -> Result<Self> {
@@ -104,13 +105,17 @@ fn base64(bytes: &[u8]) -> String {
     groups.collect()
 }
 
-/// The client of one store.
-pub(super) struct Transport(Client);
+/// The clients of one store.
+pub(super) struct Transport(Clients);
 
 impl Transport {
     /// Reads the files of `tls`, where they are needed.
     pub(super) fn new(base: &Base, tls: &TlsFiles) -> Result<Self> {
-        Client::new(base.is_plain(), tls).map(Self)
+        let clients = match base.is_plain() {
+            true => Clients::plain(),
+            false => Clients::new(tls),
+        };
+        clients.map(Self)
     }
 
     /// The reply to `ask`, as far as it has come, after redirects. The credential goes nowhere but to where
@@ -181,9 +186,12 @@ fn redirect(method: &Method, from: &Url, response: &Response) -> Result<Option<U
         ))
     };
     let target = location.to_str().ok().and_then(|to| from.join(to).ok());
-    let Some(to) = target.filter(|to| matches!(to.scheme(), "http" | "https")) else {
+    let Some(mut to) = target.filter(|to| matches!(to.scheme(), "http" | "https")) else {
         return refused("to what is no URL of HTTP");
     };
+    // Who we are is not for the server to say. A URL with a host takes both.
+    let _ = to.set_username("");
+    let _ = to.set_password(None);
     // Its path may be a secret.
     let origin = to.origin().ascii_serialization();
     if to.scheme() != from.scheme() {
@@ -205,16 +213,15 @@ pub(super) async fn read(response: Response, most: usize, is_head: bool) -> Resu
         check_end(&response)?;
     }
     let read = web::read(response, most).await;
-    // Only what was lost has a cause.
-    read.map_err(|error| match std::error::Error::source(&error) {
-        None => failure::too_long(most),
-        Some(_) => failure::cut_short().with_source(error).with_maybe_applied(),
+    read.map_err(|unread| match unread {
+        Unread::TooLong => failure::too_long(most),
+        Unread::Lost(error) => failure::cut_short().with_source(error).with_maybe_applied(),
     })
 }
 
-/// Fails if the reply is as long as the connection stays: then one that is cut off looks like a whole one.
+/// Fails if nobody could say whether the reply is whole.
 fn check_end(response: &Response) -> Result<()> {
-    match response.tells_its_end() {
+    match web::tells_its_end(response) {
         true => Ok(()),
         false => Err(failure::no_length(response.status())),
     }
@@ -252,6 +259,9 @@ impl Lines {
             if let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(self.searched + at);
                 self.buffer.advance(1);
+                if line.len() > self.most {
+                    return Err(failure::too_long(self.most).not_applied());
+                }
                 self.searched = 0;
                 return Ok(Some(line.freeze()));
             }
@@ -266,7 +276,7 @@ impl Lines {
             if self.searched > self.most {
                 return Err(failure::too_long(self.most).not_applied());
             }
-            let chunk = timeout_at(Instant::now() + patience, self.response.chunk()).await;
+            let chunk = timeout_at(Instant::now() + patience, web::chunk(&mut self.response)).await;
             match chunk.map_err(|_| timed_out(patience))? {
                 Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk),
                 Ok(None) => self.is_over = true,

@@ -1,15 +1,21 @@
 //! The HTTP client of servers: with our TLS, and its own connections.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use ::http::{HeaderMap, StatusCode};
+use ::http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use ::http::{StatusCode, Version};
 use bytes::Bytes;
-use reqwest::RequestBuilder;
+use reqwest::Client;
+/// A reply as it comes.
+pub(crate) use reqwest::Response;
 use reqwest::redirect::Policy;
+use rustls::ClientConfig;
 
-use super::{Reply, read};
+use crate::address::invalid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::remote::{Pem, TlsFiles};
+use crate::runtime;
 
 /// How long a connection that nobody uses is kept. Less than what servers and proxies keep them
 /// for, so that a request is rarely sent on one that is being closed.
@@ -19,122 +25,131 @@ const IDLE: Duration = Duration::from_secs(30);
 /// long that may take.
 const PING: Duration = Duration::from_secs(10);
 
-/// A client for all requests of one store. Reads the files of `tls`.
+/// The clients of one store: one for each runtime, as a connection moves only while the runtime does on which
+/// it was made.
 ///
-/// It follows no redirects and has no time limit of its own: both are for those who know what is asked.
-pub(crate) fn client(tls: &TlsFiles) -> Result<reqwest::Client> {
-    client_with(tls.read()?.client_config()?)
+/// They follow no redirects and have no time limit of their own: both are for those who know what is asked.
+pub(crate) struct Clients {
+    config: ClientConfig,
+    /// The one that was used last is first.
+    made: Mutex<Vec<(runtime::Id, Client)>>,
 }
 
-/// The same for `http:` only: it trusts nobody, and needs no certificates on this system.
-#[cfg(feature = "http")]
-fn plain_client() -> Result<reqwest::Client> {
-    let pem = Pem {
-        roots: None,
-        identity: None,
-    };
-    client_with(pem.client_config_with(rustls::RootCertStore::empty())?)
-}
+/// For how many runtimes a client is kept: those that have ended are not told from others.
+const MOST_RUNTIMES: usize = 8;
 
-fn client_with(mut config: rustls::ClientConfig) -> Result<reqwest::Client> {
-    config.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(config)
-        .redirect(Policy::none())
-        .referer(false)
-        .retry(reqwest::retry::never())
-        .pool_idle_timeout(IDLE)
-        .http2_keep_alive_interval(PING)
-        .http2_keep_alive_timeout(PING)
-        .user_agent(concat!("polystore-kv/", env!("CARGO_PKG_VERSION")));
-    client.build().map_err(|error| {
-        Error::new(ErrorKind::InvalidOption, "the HTTP client cannot be made")
-            .with_source(error.without_url())
-    })
-}
+impl Clients {
+    /// Reads the files of `tls`.
+    pub(crate) fn new(tls: &TlsFiles) -> Result<Self> {
+        Ok(Self::with(tls.read()?.client_config()?))
+    }
 
-/// Sends the request, and reads a reply of at most `most` bytes.
-///
-/// # Errors
-/// As [`lost`], and [`ErrorKind::Unreachable`] if the reply is longer.
-#[cfg(feature = "cloudflare")]
-pub(crate) async fn send(request: RequestBuilder, most: usize) -> Result<Reply> {
-    let response = request.send().await.map_err(lost)?;
-    read(Response(response), most).await
-}
-
-/// What sends the requests of one store.
-#[cfg(feature = "http")]
-pub(crate) struct Client(reqwest::Client);
-
-#[cfg(feature = "http")]
-impl Client {
-    /// For `http:` only if it `is_plain`. Reads the files of `tls`, where they are needed.
-    pub(crate) fn new(is_plain: bool, tls: &TlsFiles) -> Result<Self> {
-        let client = match is_plain {
-            true => plain_client(),
-            false => client(tls),
+    /// The same for `http:` only: they trust nobody, and need no certificates on this system.
+    #[cfg(feature = "http")]
+    pub(crate) fn plain() -> Result<Self> {
+        let pem = Pem {
+            roots: None,
+            identity: None,
         };
-        client.map(Self)
+        let config = pem.client_config_with(rustls::RootCertStore::empty())?;
+        Ok(Self::with(config))
+    }
+
+    fn with(mut config: ClientConfig) -> Self {
+        config.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
+        let made = Mutex::default();
+        Self { config, made }
+    }
+
+    /// The one for the runtime of the caller.
+    pub(crate) fn here(&self) -> Result<Client> {
+        let id = runtime::current()?.id();
+        // Nothing panics while it is held.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match made.iter().position(|(of, _)| *of == id) {
+            Some(place) => made[..=place].rotate_right(1),
+            None => {
+                made.insert(0, (id, self.make()?));
+                made.truncate(MOST_RUNTIMES);
+            }
+        }
+        Ok(made[0].1.clone())
     }
 
     /// The reply, as far as it has come. It may be a redirect.
     ///
     /// # Errors
     /// As [`lost`].
+    #[cfg(feature = "http")]
     pub(crate) async fn send(&self, request: super::Request) -> Result<Response> {
         let mut sent = reqwest::Request::new(request.method, request.url);
         *sent.headers_mut() = request.headers;
         *sent.body_mut() = request.body.map(Into::into);
-        let response = self.0.execute(sent).await;
-        response.map(Response).map_err(lost)
+        self.here()?.execute(sent).await.map_err(lost)
+    }
+
+    fn make(&self) -> Result<Client> {
+        let client = Client::builder()
+            .tls_backend_preconfigured(self.config.clone())
+            .redirect(Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .pool_idle_timeout(IDLE)
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING)
+            .user_agent(concat!("polystore-kv/", env!("CARGO_PKG_VERSION")));
+        client.build().map_err(|error| {
+            Error::new(ErrorKind::InvalidOption, "the HTTP client cannot be made")
+                .with_source(error.without_url())
+        })
     }
 }
 
-/// A reply as it comes.
-pub(crate) struct Response(reqwest::Response);
+/// The next part of the body, or `None` after the last one.
+///
+/// # Errors
+/// As [`lost`].
+pub(crate) async fn chunk(response: &mut Response) -> Result<Option<Bytes>> {
+    response.chunk().await.map_err(lost)
+}
 
-impl Response {
-    pub(crate) fn status(&self) -> StatusCode {
-        self.0.status()
-    }
+/// Whether a reply says where it ends. One that does not is as long as the connection stays: then what was
+/// cut off looks like a whole one.
+pub(crate) fn tells_its_end(response: &Response) -> bool {
+    let headers = response.headers();
+    let chunked = |codings: &HeaderValue| {
+        let last = codings.to_str().ok().and_then(|all| all.rsplit(',').next());
+        last.is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked"))
+    };
+    let codings = headers.get_all(TRANSFER_ENCODING).iter().next_back();
+    response.version() > Version::HTTP_11
+        || codings.map_or_else(|| headers.contains_key(CONTENT_LENGTH), chunked)
+        || matches!(
+            response.status(),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        )
+}
 
-    pub(crate) fn headers(&self) -> &HeaderMap {
-        self.0.headers()
-    }
-
-    pub(super) fn take_headers(&mut self) -> HeaderMap {
-        std::mem::take(self.0.headers_mut())
-    }
-
-    /// Whether one that is cut off would be told from a whole one.
-    #[cfg(feature = "http")]
-    pub(crate) fn tells_its_end(&self) -> bool {
-        use ::http::Version;
-        use ::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-
-        let headers = self.headers();
-        self.0.version() > Version::HTTP_11
-            || headers.contains_key(CONTENT_LENGTH)
-            || headers.contains_key(TRANSFER_ENCODING)
-            || matches!(
-                self.status(),
-                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-            )
-    }
-
-    /// The next part of the body, or `None` after the last one.
-    ///
-    /// # Errors
-    /// As [`lost`].
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        self.0.chunk().await.map_err(lost)
+/// The token in the environment variable that the option `option` names.
+pub(crate) fn token_in(variable: &str, option: &str) -> Result<String> {
+    // What does not look like the name of one may be the token itself.
+    let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let shown = match variable.starts_with(|c: char| !c.is_ascii_digit())
+        && variable.chars().all(is_name)
+    {
+        true => format!("the environment variable {variable}, which {option} names,"),
+        false => format!("the environment variable that {option} names"),
+    };
+    let token = std::env::var(variable).unwrap_or_default();
+    match token.trim() {
+        "" => Err(invalid(format!("{shown} has no token in it"))),
+        token => Ok(token.to_owned()),
     }
 }
 
 /// The error of a request without a whole reply. A write that could not even be sent was
 /// [not applied](Error::is_maybe_applied).
-fn lost(error: reqwest::Error) -> Error {
+pub(crate) fn lost(error: reqwest::Error) -> Error {
     let never_sent = error.is_connect() || error.is_builder();
     let message = match () {
         () if error.is_connect() => "the server cannot be reached",

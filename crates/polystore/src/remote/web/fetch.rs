@@ -15,15 +15,22 @@ use web_sys::{
 };
 
 use super::Request;
+use crate::address::invalid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::remote::TlsFiles;
 
 /// What sends the requests of one store.
-pub(crate) struct Client;
+pub(crate) struct Clients;
 
-impl Client {
+impl Clients {
     #[expect(clippy::unnecessary_wraps, reason = "on servers it may fail")]
-    pub(crate) fn new(_: bool, _: &TlsFiles) -> Result<Self> {
+    pub(crate) fn new(_: &TlsFiles) -> Result<Self> {
+        Ok(Self)
+    }
+
+    /// For `http:` only.
+    #[expect(clippy::unnecessary_wraps, reason = "on servers it may fail")]
+    pub(crate) fn plain() -> Result<Self> {
         Ok(Self)
     }
 
@@ -131,32 +138,38 @@ impl Response {
         &self.headers
     }
 
-    pub(super) fn take_headers(&mut self) -> HeaderMap {
-        std::mem::take(&mut self.headers)
+    pub(super) fn headers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.headers
     }
+}
 
-    /// Whether one that is cut off would be told from a whole one: a page does not learn how a reply is sent.
-    #[expect(clippy::unused_self, reason = "on servers it may not")]
-    pub(crate) fn tells_its_end(&self) -> bool {
-        true
-    }
+/// Whether a reply that is cut off would be told from a whole one. A page does not learn how it is sent.
+pub(crate) fn tells_its_end(_: &Response) -> bool {
+    true
+}
 
-    /// The next part of the body, or `None` after the last one.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unreachable`].
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        let Some(body) = &self.body else {
-            return Ok(None);
-        };
-        let chunk = SendWrapper::new(next(body)).await.map_err(|thrown| {
-            failed("the connection to the server was lost", &thrown).with_maybe_applied()
-        })?;
-        if chunk.is_none() {
-            self.body = None;
-        }
-        Ok(chunk)
+/// The next part of the body, or `None` after the last one.
+///
+/// # Errors
+/// [`ErrorKind::Unreachable`].
+pub(crate) async fn chunk(response: &mut Response) -> Result<Option<Bytes>> {
+    let Some(body) = &response.body else {
+        return Ok(None);
+    };
+    let chunk = SendWrapper::new(next(body)).await.map_err(|thrown| {
+        failed("the connection to the server was lost", &thrown).with_maybe_applied()
+    })?;
+    if chunk.is_none() {
+        response.body = None;
     }
+    Ok(chunk)
+}
+
+/// There is no environment that could have a token.
+pub(crate) fn token_in(_: &str, option: &str) -> Result<String> {
+    Err(invalid(format!(
+        "there is no environment here for {option}: give the token to HttpStore::token"
+    )))
 }
 
 async fn next(body: &ReadableStreamDefaultReader) -> Result<Option<Bytes>, JsValue> {
