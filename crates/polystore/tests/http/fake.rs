@@ -1,7 +1,5 @@
 //! Servers that say whatever a test wants them to.
 
-#![allow(dead_code, reason = "not every test needs all of it")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};

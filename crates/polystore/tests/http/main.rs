@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 mod access;
+#[allow(dead_code, reason = "it has what all tests with servers need")]
 mod fake;
 mod finding_out;
 mod real;
