@@ -69,7 +69,8 @@ fn with_servers(mut suite: Suite, pages: &Arc<OpenPages>) -> Suite {
         suite = suite.store_elsewhere(name, move |property| {
             let served = serve_pages(servers.clone(), &pages.origin, change);
             match servers.block_on(served) {
-                Ok(url) => pages.examine(&url, property),
+                // A browser asks for leave for each of ten thousand URLs.
+                Ok(url) => pages.examine(&format!("{url}?polystore.timeout=60s"), property),
                 Err(error) => Outcome::Failed(error.to_string()),
             }
         });
