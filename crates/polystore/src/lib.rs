@@ -78,6 +78,7 @@ mod address;
 mod attempt;
 pub mod backend;
 mod backends;
+mod decimal;
 #[cfg(not(target_family = "wasm"))]
 mod disk;
 mod entry;
@@ -135,6 +136,8 @@ mod guides {
     mod errors {}
     #[doc = include_str!("../../../docs/performance.md")]
     mod performance {}
+    #[doc = include_str!("../../../docs/browser.md")]
+    mod browser {}
     #[doc = include_str!("../../../README.md")]
     mod readme {}
 }
