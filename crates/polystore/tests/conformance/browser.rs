@@ -12,7 +12,11 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 /// A name, and a URL in which `{n}` is another number each time.
-const STORES: &[(&str, &str)] = &[("memory in a browser", "memory:")];
+const STORES: &[(&str, &str)] = &[
+    ("memory in a browser", "memory:"),
+    ("localstorage in a browser", "localstorage:"),
+    ("sessionstorage in a browser", "sessionstorage:"),
+];
 
 /// Longer than the suite waits for a property.
 const PATIENCE: Duration = Duration::from_secs(150);
