@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 /// A name, and a URL in which `{n}` is another number each time.
-const STORES: &[(&str, &str)] = &[("memory in a browser", "memory:")];
+const STORES: &[(&str, &str)] = &[
+    ("memory in a browser", "memory:"),
+    ("localforage in a browser", "localforage:?name=ps{n}"),
+];
 
 /// Longer than the suite waits for a property.
 const PATIENCE: Duration = Duration::from_secs(150);
