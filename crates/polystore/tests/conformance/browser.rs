@@ -16,6 +16,7 @@ const STORES: &[(&str, &str)] = &[
     ("memory in a browser", "memory:"),
     ("localstorage in a browser", "localstorage:"),
     ("sessionstorage in a browser", "sessionstorage:"),
+    ("localforage in a browser", "localforage:?name=ps{n}"),
 ];
 
 /// Longer than the suite waits for a property.
