@@ -16,6 +16,7 @@ const STORES: &[(&str, &str)] = &[
     ("memory in a browser", "memory:"),
     ("localstorage in a browser", "localstorage:"),
     ("sessionstorage in a browser", "sessionstorage:"),
+    ("cookie in a browser", "cookie:"),
 ];
 
 /// Longer than the suite waits for a property.
