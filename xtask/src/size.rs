@@ -18,7 +18,11 @@ pub(crate) fn make_small(name: &str, folder: &Path) -> Outcome {
     match node::wasm_opt() {
         Ok(mut optimise) => {
             optimise.args(["-Oz", "--converge"]);
-            run::run(optimise.arg(&module).arg("-o").arg(&module))?;
+            // Whoever reads the module meanwhile gets a whole one.
+            let smaller = module.with_extension("smaller");
+            run::run(optimise.arg(&module).arg("-o").arg(&smaller))?;
+            let renamed = fs::rename(&smaller, &module);
+            renamed.map_err(|error| format!("{}: {error}", smaller.display()))?;
         }
         Err(problem) => println!("warning: it could be smaller, without wasm-opt: {problem}"),
     }

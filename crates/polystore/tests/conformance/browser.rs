@@ -17,6 +17,7 @@ const STORES: &[(&str, &str)] = &[
     ("localstorage in a browser", "localstorage:"),
     ("sessionstorage in a browser", "sessionstorage:"),
     ("localforage in a browser", "localforage:?name=ps{n}"),
+    ("cookie in a browser", "cookie:"),
 ];
 
 /// Longer than the suite waits for a property.
