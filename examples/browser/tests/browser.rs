@@ -162,12 +162,27 @@ async fn indexed_db_in_a_browser_survives() {
 }
 
 #[tokio::test]
+async fn cookies_in_a_browser_survive_and_refuse_what_is_too_large() {
+    keeps("cookie:", true, false).await;
+
+    let Some(world) = World::open().await else {
+        return;
+    };
+    let browser = &world.browser;
+    world.choose("cookie:").await;
+    world.write("Too large", &"long ".repeat(1000), "1h").await;
+    browser.says("#error", "too large for this store").await;
+    browser.says("#count", "No notes").await;
+    world.browser.close(&world.origin).await;
+}
+
+#[tokio::test]
 async fn each_store_has_its_own_notes_and_tabs_see_each_others() {
     let Some(world) = World::open().await else {
         return;
     };
     let browser = &world.browser;
-    for url in ["localstorage:", "sessionstorage:", "localforage:"] {
+    for url in ["localstorage:", "sessionstorage:", "cookie:", "localforage:"] {
         world.choose(url).await;
         browser.says("#count", "No notes").await;
         world.write(&format!("In {url}"), "", "never").await;
