@@ -53,7 +53,9 @@ fn open(mut address: Address) -> Result<Store> {
     let timeout = address.take_timeout(TIMEOUT)?;
     address.finish(&["name", "store", "driver", "timeout"])?;
     match driver.as_deref() {
-        None | Some("indexeddb") => Ok(Store::new(Arc::new(LocalForage::new(name, store, timeout)))),
+        None | Some("indexeddb") => {
+            Ok(Store::new(Arc::new(LocalForage::new(name, store, timeout))))
+        }
         Some(_) => Err(invalid("the option driver is indexeddb or localstorage")),
     }
 }
