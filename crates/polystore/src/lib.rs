@@ -78,6 +78,11 @@ mod address;
 mod attempt;
 pub mod backend;
 mod backends;
+#[cfg(all(
+    any(feature = "web_storage", feature = "cookie", feature = "local_forage"),
+    target_family = "wasm"
+))]
+mod browser;
 #[cfg(not(target_family = "wasm"))]
 mod disk;
 mod entry;

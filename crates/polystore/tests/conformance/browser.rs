@@ -15,6 +15,12 @@ use tokio::runtime::{Builder, Runtime};
 const STORES: &[(&str, &str)] = &[
     ("memory in a browser", "memory:"),
     ("localforage in a browser", "localforage:?name=ps{n}"),
+    (
+        "localforage on localstorage in a browser",
+        "localforage:?driver=localstorage&name=ps{n}",
+    ),
+    ("localstorage in a browser", "localstorage:"),
+    ("sessionstorage in a browser", "sessionstorage:"),
 ];
 
 /// Longer than the suite waits for a property.
