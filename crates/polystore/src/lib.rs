@@ -43,6 +43,8 @@
 //! | [etcd](stores::etcd) | `etcd://a,b,c` | `etcd` |
 //! | [HTTP](stores::http) | `https://host/path` | `http` |
 //! | [Cloudflare KV](stores::cloudflare) | `cloudflare://ACCOUNT/NAMESPACE` | `cloudflare` |
+//! | [web storage](stores::web_storage) | `localstorage:`, `sessionstorage:` | `web_storage` |
+//! | [cookies](stores::cookie) | `cookie:` | `cookie` |
 //!
 //! The npm package `polystore` keeps the same bytes in each of them: a program in Rust and
 //! one in JavaScript can share a store.

@@ -21,9 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pages::{self, Page};
 use crate::scan::PAGE;
 
-/// How much every browser lets a site keep: five million characters in most, and two bytes for each of as many
-/// bytes in Safari.
-const ROOM: usize = 2_500_000;
+/// How much every browser lets a site keep: five million characters, a little more in most.
+const ROOM: usize = 5_000_000;
 
 /// Whose storage it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

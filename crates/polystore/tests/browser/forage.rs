@@ -1,9 +1,17 @@
 //! `localforage:` on IndexedDB, seen from the page that has it open too.
 
-use crate::world::{Page, in_pages};
+use serde_json::json;
+
+use crate::world::World;
 
 /// IndexedDB by hand.
 const PRELUDE: &str = r#"
+const same = (found, expected) => {
+  const [a, b] = [found, expected].map((it) => JSON.stringify(it));
+  if (a !== b) throw new Error(`${a} instead of ${b}`);
+};
+/** The name of what it throws. */
+const failure = (promise) => promise.then((it) => `nothing, but gave ${it}`, (error) => error.name);
 const done = (request) => new Promise((resolve, reject) => {
   request.onsuccess = () => resolve(request.result);
   request.onerror = () => reject(request.error);
@@ -26,6 +34,18 @@ const put = (key, value) => store("readwrite", (it) => done(it.put(value, key)))
 const get = (key) => store("readonly", (it) => done(it.get(key)));
 const keys = () => store("readonly", (it) => done(it.getAllKeys()));
 "#;
+
+/// Runs each of these in a page of its own, which nobody has used before.
+macro_rules! in_pages {
+    ($($name:ident: $script:expr;)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            let Some(world) = World::open("/", |pages| pages).await else { return };
+            world.run(&format!("{PRELUDE}\n{}", $script)).await;
+            world.end().await;
+        }
+    )*};
+}
 
 in_pages! {
     entries_lie_where_localforage_has_them: r#"
@@ -265,11 +285,16 @@ in_pages! {
 
 #[tokio::test]
 async fn a_full_quota_is_an_error_that_leaves_what_was_there() {
-    let Some(page) = Page::open().await else {
+    let Some(world) = World::open("/", |pages| pages).await else {
         return;
     };
     // Before the browser looks for the first time: it does so seldom.
-    page.override_quota(2 << 20).await;
+    let origin = format!("http://127.0.0.1:{}", world.port);
+    let quota = json!({"origin": origin, "quotaSize": 2 << 20});
+    world
+        .browser
+        .cdp("Storage.overrideQuotaForOrigin", quota)
+        .await;
     let script = r#"
       const kv = new Kv("localforage:");
       await kv.set("a", "before");
@@ -286,6 +311,6 @@ async fn a_full_quota_is_an_error_that_leaves_what_was_there() {
       await kv.del("a");
       same(await kv.get("a"), null);
     "#;
-    page.run(script).await;
-    page.browser.end().await;
+    world.run(&format!("{PRELUDE}\n{script}")).await;
+    world.end().await;
 }

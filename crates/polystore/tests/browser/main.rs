@@ -1,6 +1,8 @@
-//! What the stores of browsers do to what a page sees, in headless Chromium.
+//! The stores of browsers, in headless Chromium: what the conformance suite cannot ask of every store.
 
 #![cfg(all(feature = "browser", unix))]
 
+mod cookie;
 mod forage;
+mod storage;
 mod world;

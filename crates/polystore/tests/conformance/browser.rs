@@ -21,6 +21,7 @@ const STORES: &[(&str, &str)] = &[
     ),
     ("localstorage in a browser", "localstorage:"),
     ("sessionstorage in a browser", "sessionstorage:"),
+    ("cookie in a browser", "cookie:"),
 ];
 
 /// Longer than the suite waits for a property.

@@ -20,6 +20,8 @@ pub(super) enum Cause {
     NoKey,
     /// One of several keys may be all that is wrong, or they are too much together: ask for fewer.
     OneOfMany,
+    /// The reply is longer than is read.
+    TooLong,
     /// Nothing.
     Other,
 }
@@ -58,6 +60,10 @@ pub(super) fn refused(status: StatusCode, codes: &[i64], wait: Option<Duration>)
         message.push(')');
         Failure::from(Error::new(kind, message))
     };
+    let asked = |failure: Failure| match wait {
+        Some(wait) => failure.map(|error| error.with_retry_after(wait)),
+        None => failure,
+    };
     if is_denied || says(&code::DENIED) {
         of(
             ErrorKind::Denied,
@@ -70,14 +76,10 @@ pub(super) fn refused(status: StatusCode, codes: &[i64], wait: Option<Duration>)
             "the account has used up what it may do in a day without paying",
         )
     } else if status == StatusCode::TOO_MANY_REQUESTS {
-        let failure = of(
+        asked(of(
             ErrorKind::Throttled,
             "Cloudflare asks for fewer requests, or for fewer writes of one key",
-        );
-        match wait {
-            Some(wait) => failure.map(|error| error.with_retry_after(wait)),
-            None => failure,
-        }
+        ))
     } else if says(&[code::NO_KEY]) {
         Failure {
             cause: Cause::NoKey,
@@ -91,7 +93,7 @@ pub(super) fn refused(status: StatusCode, codes: &[i64], wait: Option<Duration>)
         )
     } else if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
         let failure = of(ErrorKind::Unreachable, "Cloudflare failed at the request");
-        failure.map(|error| error.retryable(true).with_maybe_applied())
+        asked(failure.map(|error| error.retryable(true).with_maybe_applied()))
     } else if matches!(
         status,
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::URI_TOO_LONG
@@ -119,6 +121,16 @@ pub(super) fn not_understood() -> Failure {
         .into()
 }
 
+/// Of a reply of more than so many bytes.
+pub(super) fn too_long(most: usize) -> Failure {
+    let message = format!("Cloudflare's reply is longer than {most} bytes");
+    let error = Error::new(ErrorKind::Unreachable, message).with_maybe_applied();
+    Failure {
+        error,
+        cause: Cause::TooLong,
+    }
+}
+
 /// Of keys that Cloudflare says it has not written, and should be asked again for.
 pub(super) fn left_out() -> Error {
     Error::new(
@@ -142,6 +154,17 @@ impl Failure {
         Self {
             error: change(self.error),
             ..self
+        }
+    }
+
+    /// What becomes of a reply about several keys, which are less each by itself.
+    pub(super) fn of_many(self) -> Self {
+        match self.cause {
+            Cause::TooLong => Self {
+                cause: Cause::OneOfMany,
+                ..self
+            },
+            Cause::NoKey | Cause::OneOfMany | Cause::Other => self,
         }
     }
 

@@ -51,12 +51,16 @@ impl Keys {
             let (listed, cursor) = page.await.map_err(|error| self.given_up(error))?;
             self.has_more = cursor.is_some();
             self.cursor = cursor;
-            if !listed.is_empty() {
-                let keys = listed.into_iter().map(|listed| {
-                    let expiry = listed.expiry();
-                    (listed.name, expiry)
-                });
-                return Ok(keys.collect());
+            // What is below another prefix is not ours to show, nor to clear.
+            let ours = listed.into_iter();
+            let ours = ours.filter(|listed| listed.name.starts_with(&self.prefix));
+            let keys = ours.map(|listed| {
+                let expiry = listed.expiry();
+                (listed.name, expiry)
+            });
+            let keys: Vec<_> = keys.collect();
+            if !keys.is_empty() {
+                return Ok(keys);
             }
         }
         Ok(Vec::new())

@@ -17,6 +17,7 @@ use futures_core::stream::BoxStream;
 use futures_util::future::try_join_all;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
+use tokio::sync::RwLock;
 
 use self::api::Api;
 pub use self::given::Cloudflare;
@@ -30,6 +31,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::gather::{Lane, Trip};
 use crate::opener::Opener;
 use crate::remote::TlsFiles;
+use crate::remote::web::token_in;
 use crate::runtime::TIMEOUT;
 use crate::store::Store;
 
@@ -56,7 +58,12 @@ fn open_with(mut address: Address, token: Option<String>) -> Result<Store> {
     let path = namespace_of(address.location())?;
     let base = base_of(address.take("base").as_deref().unwrap_or(BASE))?;
     let token = match (token, address.take("token_env")) {
-        (None, variable) => token_in(variable.as_deref().unwrap_or(TOKEN))?,
+        (None, Some(variable)) => token_in(&variable, "token_env")?,
+        (None, None) => token_in(TOKEN, "token_env").map_err(|_| {
+            invalid(format!(
+                "there is no token: set the environment variable {TOKEN} to an API token of Cloudflare"
+            ))
+        })?,
         (Some(token), None) => token,
         (Some(_), Some(_)) => {
             return Err(invalid(
@@ -112,22 +119,6 @@ fn base_of(base: &str) -> Result<String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-fn token_in(variable: &str) -> Result<String> {
-    // What is no name may be the token itself.
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if variable.is_empty() || !variable.chars().all(is_name) {
-        return Err(invalid(
-            "the option token_env is the name of an environment variable",
-        ));
-    }
-    let token = std::env::var(variable).ok();
-    token.filter(|token| !token.is_empty()).ok_or_else(|| {
-        invalid(format!(
-            "there is no token: set the environment variable {variable} to an API token of Cloudflare"
-        ))
-    })
-}
-
 fn bearer(token: &str) -> Result<HeaderValue> {
     let token = token.trim();
     let mut header = HeaderValue::from_str(&format!("Bearer {token}"))
@@ -142,6 +133,8 @@ struct Namespace {
     api: Arc<Api>,
     reads: Lane<Reads>,
     writes: Lane<Writes>,
+    /// Read by what takes several requests one after the other; closing waits for it.
+    at_work: RwLock<()>,
 }
 
 impl Namespace {
@@ -152,7 +145,13 @@ impl Namespace {
             reads: Lane::new(Arc::new(Reads(Arc::clone(&api))), timeout),
             writes: Lane::new(Arc::new(Writes(Arc::clone(&api))), timeout),
             api,
+            at_work: RwLock::new(()),
         }
+    }
+
+    async fn write_all_at_work(&self, changes: Vec<Change>) -> Result<()> {
+        let _at_work = self.at_work.read().await;
+        self.write_all(changes).await
     }
 
     /// Each part has the time of an operation.
@@ -218,6 +217,7 @@ impl Backend for Namespace {
         for key in keys {
             checked(key).map_err(|error| error.with_key(key))?;
         }
+        let _at_work = self.at_work.read().await;
         let mut entries = Vec::with_capacity(keys.len());
         for group in keys.chunks(GROUP * MOST_KEYS) {
             let reads = group
@@ -242,7 +242,8 @@ impl Backend for Namespace {
             let change = put(key, entry);
             change.map_err(|error| error.with_key(key))
         });
-        self.write_all(changes.collect::<Result<_>>()?).await
+        self.write_all_at_work(changes.collect::<Result<_>>()?)
+            .await
     }
 
     async fn del(&self, key: &str) -> Result<()> {
@@ -254,10 +255,12 @@ impl Backend for Namespace {
             let change = del(key);
             change.map_err(|error| error.with_key(key))
         });
-        self.write_all(changes.collect::<Result<_>>()?).await
+        self.write_all_at_work(changes.collect::<Result<_>>()?)
+            .await
     }
 
     async fn clear(&self, prefix: &str) -> Result<()> {
+        let _at_work = self.at_work.read().await;
         let mut keys = Keys::new(Arc::clone(&self.api), prefix);
         let mut gone: Vec<Change> = Vec::new();
         let mut is_begun = false;
@@ -282,6 +285,7 @@ impl Backend for Namespace {
     }
 
     async fn close(&self) -> Result<()> {
+        let _at_work = self.at_work.write().await;
         self.writes.finish().await;
         self.reads.finish().await;
         self.api.close().await;

@@ -43,10 +43,6 @@ impl Trip for Reads {
         error.is_retryable()
     }
 
-    fn may_repeat(_: &Vec<String>) -> bool {
-        true
-    }
-
     fn is_write(_: &Vec<String>) -> bool {
         false
     }
