@@ -523,3 +523,40 @@ pub mod web_storage {}
 /// A browser does not say that it refuses a cookie. So each write reads back what is there, and is an error if it is
 /// not what was written; the old value is still there. Writes that wait share that.
 pub mod cookie {}
+
+/// `localforage:` — the `IndexedDB` of a browser, in a page or in a worker of one, as localForage 1.10 keeps it.
+///
+/// | option | meaning |
+/// |---|---|
+/// | `name=localforage` | the database, which is localForage's `name` |
+/// | `store=keyvaluepairs` | the object store, its `storeName`: what is no ASCII letter or digit becomes `_`, as there |
+/// | `driver=indexeddb` (default) | `IndexedDB` |
+/// | `driver=localstorage` | `localStorage`, with keys `NAME/KEY`, or `NAME/STORE/KEY` if the store is not `keyvaluepairs` |
+/// | `timeout=10s` | how long an operation waits, opening the database included |
+///
+/// A page may have localForage, or the npm package on it, open at the same time on the same data. The database is opened in the version that
+/// it has; a missing object store is added in the next one, and with the first one
+/// `local-forage-detect-blob-support`, as localForage does. When others want another version, or the database deleted, this store closes it at once and
+/// opens it again on its next use. If others do not do the same, adding an object store fails with
+/// [`Timeout`](crate::ErrorKind::Timeout).
+///
+/// **Values** are objects `{expires: milliseconds since 1970 or null, value: …}`. JavaScript's numbers are doubles: where they would change a value's JSON
+/// (integers beyond 2⁵³, `-0`, `1.0`), its exact text is kept beside it, as `json`. The npm package does not look at that, and the
+/// text counts only as long as it says what `value` is. Objects come back with keys that are whole numbers first. Dates of others
+/// read as text. What is no such object, and a value that JSON does not have (a `Blob`, a `Map`, a `BigInt`), is
+/// [`Corrupt`](crate::ErrorKind::Corrupt) in `get`, left out of listings with a warning, and left alone by `clear`; so are keys
+/// that are not strings of UTF-8. Inside of a value, what JSON does not have reads as `JSON.stringify` writes it.
+///
+/// **Operations that wait share transactions**, and none is delayed for that. A write returns when its
+/// transaction is complete: it then survives the end of the page. What survives power loss is the browser's default; most
+/// leave the rest to the operating system. `insert`, `touch`, `evict` and `prune` are atomic against other pages and workers too. `set_many` and `del_many` are done
+/// as a whole or not at all up to 1,024 entries and 4 MiB of values, and in parts of that beyond.
+///
+/// **Listings** read a range of keys a page at a time, up to 512 entries or about a megabyte of values, each as of its own moment. They come in the order of
+/// UTF-16, so a limit reads the whole prefix. `keys()` reads values too, to leave out what has expired, but does not make text of
+/// them. Expired entries go when they are met, and by `prune`.
+///
+/// **Errors**: [`Full`](crate::ErrorKind::Full) when the browser's quota is used up, and then nothing of that write is kept; [`Denied`](crate::ErrorKind::Denied)
+/// where the browser gives the page no storage, as in some private windows;
+/// [`Unreachable`](crate::ErrorKind::Unreachable) when it cannot open the database.
+pub mod local_forage {}

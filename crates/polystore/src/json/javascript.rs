@@ -17,7 +17,8 @@ pub(crate) fn keeps_numbers(json: &str) -> bool {
         rest = match first {
             b'"' => after_string(after),
             b'-' | b'0'..=b'9' => {
-                let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-');
+                let is_part =
+                    |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-');
                 let end = rest.iter().position(|byte| !is_part(byte));
                 let (number, after) = rest.split_at(end.unwrap_or(rest.len()));
                 if !is_kept(number) {

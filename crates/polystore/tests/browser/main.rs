@@ -3,5 +3,6 @@
 #![cfg(all(feature = "browser", unix))]
 
 mod cookie;
+mod forage;
 mod storage;
 mod world;

@@ -14,9 +14,13 @@ use tokio::runtime::{Builder, Runtime};
 /// A name, and a URL in which `{n}` is another number each time.
 const STORES: &[(&str, &str)] = &[
     ("memory in a browser", "memory:"),
+    ("localforage in a browser", "localforage:?name=ps{n}"),
+    (
+        "localforage on localstorage in a browser",
+        "localforage:?driver=localstorage&name=ps{n}",
+    ),
     ("localstorage in a browser", "localstorage:"),
     ("sessionstorage in a browser", "sessionstorage:"),
-    ("localforage in a browser", "localforage:?name=ps{n}"),
     ("cookie in a browser", "cookie:"),
 ];
 

@@ -250,8 +250,7 @@ async fn open(
         let blocked = Closure::<dyn FnMut()>::new(move || is_blocked.set(true));
         request.set_onblocked(Some(blocked.into_js_value().unchecked_ref()));
     }
-    told.await
-        .unwrap_or_else(|_| Err(JsValue::UNDEFINED))
+    told.await.unwrap_or_else(|_| Err(JsValue::UNDEFINED))
 }
 
 fn make_stores(request: &IdbOpenDbRequest, store: &str, old: f64) -> Result<(), JsValue> {

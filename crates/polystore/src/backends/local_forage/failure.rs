@@ -3,6 +3,7 @@
 use web_sys::js_sys::Reflect;
 use web_sys::wasm_bindgen::JsValue;
 
+use crate::browser::failed;
 use crate::error::{Error, ErrorKind};
 
 /// The name of an exception, by which IndexedDB tells them apart.
@@ -13,18 +14,7 @@ pub(super) fn name_of(exception: &JsValue) -> String {
 
 /// The error for an exception. Nothing was changed: a transaction in which one happens is rolled back.
 pub(super) fn error_of(exception: &JsValue) -> Error {
-    let name = name_of(exception);
-    let (kind, message, passes) = match &name[..] {
-        "QuotaExceededError" => (
-            ErrorKind::Full,
-            "the storage that the browser gives to this origin is used up",
-            false,
-        ),
-        "SecurityError" | "NotAllowedError" => (
-            ErrorKind::Denied,
-            "the browser denies this page its IndexedDB",
-            false,
-        ),
+    let (kind, message, passes) = match &name_of(exception)[..] {
         // The connection was closed, the database deleted, the transaction ended by the browser.
         "AbortError" | "InvalidStateError" | "NotFoundError" | "TransactionInactiveError" => {
             (ErrorKind::Unreachable, "the database was closed", true)
@@ -44,14 +34,7 @@ pub(super) fn error_of(exception: &JsValue) -> Error {
             "the browser cannot store this value",
             false,
         ),
-        _ => {
-            // Of the exception only its name: nobody knows what its message holds.
-            let message = match name.is_empty() {
-                true => "IndexedDB failed".to_owned(),
-                false => format!("IndexedDB failed ({name})"),
-            };
-            return Error::new(ErrorKind::Unreachable, message);
-        }
+        _ => return failed("use IndexedDB", exception),
     };
     Error::new(kind, message).retryable(passes)
 }

@@ -103,7 +103,9 @@ impl Pages {
 
     /// What the next page has; nothing in place of what is not ours.
     async fn next(&mut self, wants_values: bool) -> Result<Vec<Option<(String, Entry)>>> {
-        let read = persist(self.database.timeout, Database::is_transient, || self.read());
+        let read = persist(self.database.timeout, Database::is_transient, || {
+            self.read()
+        });
         let (keys, objects) = read.await?;
         let items = keys.iter().zip(objects.iter());
         let items: Vec<_> = items
@@ -111,7 +113,9 @@ impl Pages {
             .collect();
         let bytes = wants_values.then(|| {
             let entries = items.iter().flatten();
-            entries.map(|(key, entry)| key.len() + entry.json().len()).sum()
+            entries
+                .map(|(key, entry)| key.len() + entry.json().len())
+                .sum()
         });
         self.advance(&(keys, objects), bytes);
         Ok(items)
@@ -140,7 +144,11 @@ impl Pages {
         let asked = self.ask(transaction.store());
         let (keys, objects) = asked.map_err(|exception| error_of(&exception))?;
         let swept = Rc::new(RefCell::new(None));
-        let (store, last, tell) = (transaction.store().clone(), objects.clone(), Rc::clone(&swept));
+        let (store, last, tell) = (
+            transaction.store().clone(),
+            objects.clone(),
+            Rc::clone(&swept),
+        );
         transaction.after(last, move || {
             let found = items(&keys, &objects)?;
             let gone = remove(&store, &found, is_meant)?;
@@ -175,9 +183,8 @@ impl Pages {
         let length = length as usize;
         self.is_over = length < self.count;
         // To know what they all take would be to read them all: one stands for them.
-        let bytes = bytes.unwrap_or_else(|| {
-            length * text_of(&objects.get(last)).map_or(0, |text| text.len())
-        });
+        let bytes = bytes
+            .unwrap_or_else(|| length * text_of(&objects.get(last)).map_or(0, |text| text.len()));
         let fitting = PAGE_BYTES * length / bytes.max(1);
         self.count = fitting.clamp(1, MOST_COUNT).min(self.count * 4);
     }

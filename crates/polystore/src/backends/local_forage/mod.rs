@@ -24,6 +24,7 @@ use self::reads::Reads;
 use self::writes::{Op, Writes};
 use crate::address::{Address, invalid};
 use crate::backend::{Backend, Info, Scan};
+use crate::browser::storage::{Area, WebStorage};
 use crate::entry::{Entry, Expiry};
 use crate::error::Result;
 use crate::gather::Lane;
@@ -53,7 +54,17 @@ fn open(mut address: Address) -> Result<Store> {
     let timeout = address.take_timeout(TIMEOUT)?;
     address.finish(&["name", "store", "driver", "timeout"])?;
     match driver.as_deref() {
-        None | Some("indexeddb") => Ok(Store::new(Arc::new(LocalForage::new(name, store, timeout)))),
+        None | Some("indexeddb") => {
+            Ok(Store::new(Arc::new(LocalForage::new(name, store, timeout))))
+        }
+        Some("localstorage") => {
+            let front = match &store[..] {
+                STORE_NAME => format!("{name}/"),
+                other => format!("{name}/{other}/"),
+            };
+            let kept = WebStorage::new("localforage", Area::Local, front);
+            Ok(Store::new(Arc::new(kept)))
+        }
         Some(_) => Err(invalid("the option driver is indexeddb or localstorage")),
     }
 }

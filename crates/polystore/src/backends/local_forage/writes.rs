@@ -114,7 +114,11 @@ impl What {
 type There = HashMap<String, JsValue>;
 
 /// Asks for all of it. Of each operation: whether its last condition was met.
-fn apply(store: &IdbObjectStore, ops: &[Op], mut there: There) -> Result<Vec<Result<bool>>, JsValue> {
+fn apply(
+    store: &IdbObjectStore,
+    ops: &[Op],
+    mut there: There,
+) -> Result<Vec<Result<bool>>, JsValue> {
     let mut outcomes = Vec::with_capacity(ops.len());
     for Op(steps) in ops {
         let mut outcome = Ok(true);
@@ -151,9 +155,7 @@ fn decide(condition: &What, found: &JsValue) -> Result<Option<JsValue>> {
     let gone = Some(JsValue::UNDEFINED);
     Ok(match (condition, entry) {
         (What::Insert(put), None) => Some((*put.object).clone()),
-        (What::Insert(put), Some(entry)) => {
-            entry?.is_expired().then(|| (*put.object).clone())
-        }
+        (What::Insert(put), Some(entry)) => entry?.is_expired().then(|| (*put.object).clone()),
         (What::Touch(expiry), Some(entry)) => {
             (!entry?.is_expired()).then(|| renewed(found, *expiry))
         }
@@ -218,7 +220,10 @@ impl Writes {
         match completed {
             Ok(()) => done,
             // What was refused says more than that all was rolled back.
-            Err(error) => Err(done.err().filter(|it| it.kind() != ErrorKind::Corrupt).unwrap_or(error)),
+            Err(error) => Err(done
+                .err()
+                .filter(|it| it.kind() != ErrorKind::Corrupt)
+                .unwrap_or(error)),
         }
     }
 
