@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::node;
 use crate::run::{self, Outcome, command};
 
-/// The most that a module may have, in bytes as they go over the network: `docs/browser.md` promises it.
+/// What a module is to stay below, in bytes as they go over the network.
 const MARKS: [(&str, usize); 1] = [("store", 80_000)];
 
 /// Has `wasm-opt` shrink the module `NAME_bg.wasm` in the folder, where there is one, and prints the sizes.
