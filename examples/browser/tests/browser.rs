@@ -182,7 +182,12 @@ async fn each_store_has_its_own_notes_and_tabs_see_each_others() {
         return;
     };
     let browser = &world.browser;
-    for url in ["localstorage:", "sessionstorage:", "cookie:", "localforage:"] {
+    for url in [
+        "localstorage:",
+        "sessionstorage:",
+        "cookie:",
+        "localforage:",
+    ] {
         world.choose(url).await;
         browser.says("#count", "No notes").await;
         world.write(&format!("In {url}"), "", "never").await;
