@@ -18,7 +18,7 @@ const ENDS: Ends = Ends {
 };
 
 /// What keeps a browser to itself: no window, no questions, no requests of its own.
-const FLAGS: [&str; 11] = [
+const FLAGS: [&str; 12] = [
     "--headless",
     // Containers seldom have what the sandbox is made of, and root may not use it.
     "--no-sandbox",
@@ -30,6 +30,8 @@ const FLAGS: [&str; 11] = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    // Sites with names, for what differs from 127.0.0.1.
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
     // By a pipe the browser notices when its driver is gone, however that ended.
     "--remote-debugging-pipe",
 ];

@@ -6,13 +6,14 @@
 )]
 
 use std::collections::HashMap;
+use std::io;
+use std::net::TcpListener;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
 /// Folders and pages on a port of 127.0.0.1, until the process ends.
@@ -29,7 +30,7 @@ impl Pages {
         Self::default()
     }
 
-    /// The files of `folder`, at paths that begin with `path`, such as `/npm`.
+    /// The files of `folder`, at paths that begin with `path`, such as `/npm`; at `path` itself, `index.html`.
     #[must_use]
     pub fn folder(mut self, path: &str, folder: impl Into<PathBuf>) -> Self {
         self.folders.push((path.to_owned(), folder.into()));
@@ -46,13 +47,22 @@ impl Pages {
     /// Serves them: the origin, such as `http://127.0.0.1:12345`.
     #[must_use]
     pub fn serve(self) -> String {
-        let (sender, receiver) = mpsc::channel();
+        self.serve_at(0).expect("a port is free")
+    }
+
+    /// Serves them at this port, or at a free one if it is 0.
+    ///
+    /// # Errors
+    /// Somebody else's port.
+    pub fn serve_at(self, port: u16) -> io::Result<String> {
+        let listener = TcpListener::bind(("127.0.0.1", port))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
         std::thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build();
             let pages = Arc::new(self);
             let serving = async move {
-                let listener = TcpListener::bind("127.0.0.1:0").await?;
-                let _ = sender.send(listener.local_addr()?);
+                let listener = tokio::net::TcpListener::from_std(listener)?;
                 let router =
                     Router::new().fallback(move |uri: Uri| async move { pages.answer(&uri) });
                 axum::serve(listener, router).await
@@ -60,8 +70,7 @@ impl Pages {
             let served = runtime.and_then(|runtime| runtime.block_on(serving));
             served.expect("pages can be served");
         });
-        let address = receiver.recv().expect("a port is free");
-        format!("http://{address}")
+        Ok(format!("http://{address}"))
     }
 
     fn answer(&self, uri: &Uri) -> Response {
@@ -73,15 +82,19 @@ impl Pages {
             )
                 .into_response();
         }
-        let file = self.folders.iter().find_map(|(at, folder)| {
-            let rest = Path::new(path.strip_prefix(at)?.trim_start_matches('/'));
+        let found = self.folders.iter().find_map(|(at, folder)| {
+            let rest = match path.strip_prefix(at)?.trim_start_matches('/') {
+                "" => "index.html",
+                rest => rest,
+            };
+            let rest = Path::new(rest);
             let is_inside = rest
                 .components()
                 .all(|part| matches!(part, Component::Normal(_)));
-            is_inside.then(|| folder.join(rest))
+            let file = folder.join(rest);
+            is_inside.then(|| Some((std::fs::read(&file).ok()?, file)))?
         });
-        let file = file.and_then(|file| Some((std::fs::read(&file).ok()?, file)));
-        let Some((bytes, file)) = file else {
+        let Some((bytes, file)) = found else {
             return StatusCode::NOT_FOUND.into_response();
         };
         let form = match file.extension().and_then(|extension| extension.to_str()) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::run::{self, Outcome, answer, command};
-use crate::{apt, metadata, suite};
+use crate::{apt, metadata, size, suite};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
@@ -17,10 +17,20 @@ const DEBIANS: [&str; 5] = [
     "rustc-web",
 ];
 
+/// The package of `examples/browser`.
+const EXAMPLE: &str = "browser-notes";
+
+/// The port of its page, where none is given.
+const PORT: &str = "8080";
+
+/// The profile of what people would load.
+const SMALL: &str = "wasm-small";
+
 /// What is built: a package, and the profile in the workspace's Cargo.toml.
-const MODULES: [(&str, &str); 2] = [
+const MODULES: [(&str, &str); 3] = [
+    (EXAMPLE, SMALL),
     ("polystore-wasm-conformance", "wasm-test"),
-    ("polystore-wasm-store", "wasm-small"),
+    ("polystore-wasm-store", SMALL),
 ];
 
 /// `cargo xtask browser build`.
@@ -43,11 +53,29 @@ pub(crate) fn test() -> Outcome<bool> {
     suite::command(&arguments.map(str::to_owned))
 }
 
+/// `cargo xtask browser example [PORT]`: builds the page of `examples/browser`, and serves it.
+pub(crate) fn example(port: Option<&str>) -> Outcome<bool> {
+    make(MODULES.iter().filter(|(package, _)| *package == EXAMPLE))?;
+    let mut pages = run::cargo(["run", "--package", "polystore-servers"]);
+    pages.args(["--features", "browser", "--bin", "pages", "--"]);
+    pages.arg(port.unwrap_or(PORT));
+    pages.args([
+        "/program=target/browser/browser-notes",
+        "/=examples/browser/page",
+    ]);
+    run::run(&mut pages)?;
+    Ok(true)
+}
+
 /// Builds the modules, with the JavaScript that loads them, into `target/browser/NAME`.
 pub(crate) fn prepare() -> Outcome {
+    make(&MODULES)
+}
+
+fn make<'a>(modules: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> Outcome {
     let toolchain = Toolchain::find()?;
     let bindgen = bindgen()?;
-    for (package, profile) in MODULES {
+    for (package, profile) in modules {
         let mut cargo = toolchain.cargo("build");
         run::run(cargo.args(["--package", package, "--profile", profile]))?;
         let folder = Toolchain::folder().join(TARGET).join(profile);
@@ -56,7 +84,11 @@ pub(crate) fn prepare() -> Outcome {
         let out = run::root().join("target/browser").join(name);
         let mut bind = command(&bindgen);
         bind.args(["--target", "web", "--no-typescript", "--out-name", name]);
-        run::run(bind.arg("--out-dir").arg(out).arg(module))?;
+        bind.args(["--remove-name-section", "--remove-producers-section"]);
+        run::run(bind.arg("--out-dir").arg(&out).arg(module))?;
+        if *profile == SMALL {
+            size::make_small(name, &out)?;
+        }
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod prepare;
 mod python;
 mod run;
 mod services;
+mod size;
 mod suite;
 
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ Usage: cargo xtask COMMAND
   bench [ARGS]    measure in release mode; ARGS go to the benchmark program
   browser build   compile what runs in browsers and Workers, into target/browser
   browser test    run the tests that need a browser or a Worker
+  browser example [PORT]
+                  build the page of examples/browser and serve it, at port 8080 if none is given
   etcd-proto      make backends/etcd/proto/etcdserverpb.rs out of the etcd.proto beside it; where that
                   changes nothing, what is checked in is up to date
   services        run a Redis, a PostgreSQL and an etcd with empty temporary folders, and print their
@@ -51,7 +54,9 @@ fn main() -> ExitCode {
         ("bench", extra) => bench(extra),
         ("browser", [what]) if what == "build" => browser::build(),
         ("browser", [what]) if what == "test" => browser::test(),
-        ("browser", _) => return misused("`browser` takes build or test"),
+        ("browser", [what]) if what == "example" => browser::example(None),
+        ("browser", [what, port]) if what == "example" => browser::example(Some(port)),
+        ("browser", _) => return misused("`browser` takes build, test or example"),
         ("etcd-proto", []) => etcd_proto(),
         ("services", []) => services::serve(),
         ("help" | "--help" | "-h", _) => {

@@ -30,6 +30,15 @@ pub(crate) fn prepare() -> Outcome<Environment> {
     Ok(environment)
 }
 
+/// `wasm-opt`, of npm's binaryen.
+pub(crate) fn wasm_opt() -> Outcome<Command> {
+    let environment = node()?;
+    let folder = run::root().join("xtask/npm");
+    packages(&environment, &folder)?;
+    let program = folder.join("node_modules/.bin/wasm-opt");
+    Ok(with(&environment, program))
+}
+
 fn node() -> Outcome<Environment> {
     let mut environment = Environment::new();
     if !found(&environment) {

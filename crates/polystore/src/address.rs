@@ -229,9 +229,12 @@ impl Address {
         // What is no name may be anything, a password too.
         let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         let shown = name.split(|c| !is_name(c)).next().unwrap_or_default();
+        let known = match known {
+            [] => "none".to_owned(),
+            known => known.join(", "),
+        };
         Err(invalid(format!(
-            "there is no option {shown:?} in this URL; it knows only: {}",
-            known.join(", ")
+            "there is no option {shown:?} in this URL; it knows only: {known}"
         )))
     }
 }

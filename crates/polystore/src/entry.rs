@@ -9,7 +9,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAcce
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::json;
+use crate::{decimal, json};
 
 /// An instant in whole milliseconds since 1970, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -216,9 +216,9 @@ impl Entry {
             })?;
         let expiry = match expires.get() {
             "null" => Expiry::Never,
-            number => match number.parse() {
-                Ok(millis) => Expiry::At(Timestamp::from_fractional_millis(millis)),
-                Err(_) => return Err(not_an_envelope()),
+            number => match decimal::parse(number) {
+                Some(millis) => Expiry::At(Timestamp::from_fractional_millis(millis)),
+                None => return Err(not_an_envelope()),
             },
         };
         Ok(Self::from_stored(value.get(), expiry))

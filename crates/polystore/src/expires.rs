@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::decimal;
 use crate::entry::{Expiry, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -264,7 +265,7 @@ fn seconds_in(text: &str) -> Option<f64> {
         let (number, after) = take_number(rest)?;
         let after = after.trim_start();
         let unit_len = after
-            .find(|c: char| !c.is_alphabetic())
+            .find(|c: char| !c.is_ascii_alphabetic())
             .unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_len);
         // Only a lone number may go without a unit: "1h 30" could be anything.
@@ -295,7 +296,7 @@ fn take_number(text: &str) -> Option<(f64, &str)> {
     }
     let clean = |part: &str| part.replace(['_', ','], "");
     let number = format!("0{}.{}0{exponent}", clean(whole), clean(fraction));
-    Some((number.parse().ok()?, rest))
+    Some((decimal::parse(&number)?, rest))
 }
 
 /// How much of `text` is the exponent of the number before it.
@@ -329,7 +330,7 @@ fn unit_millis(unit: &str) -> Option<f64> {
     const SECOND: f64 = 1000.0;
     const DAY: f64 = 24.0 * 3600.0 * SECOND;
     const YEAR: f64 = 365.25 * DAY;
-    let unit = unit.to_lowercase();
+    let unit = unit.to_ascii_lowercase();
     let one = |unit: &str| {
         Some(match unit {
             "ms" | "msec" | "millisecond" => 1.0,

@@ -43,6 +43,8 @@
 //! | [etcd](stores::etcd) | `etcd://a,b,c` | `etcd` |
 //! | [HTTP](stores::http) | `https://host/path` | `http` |
 //! | [Cloudflare KV](stores::cloudflare) | `cloudflare://ACCOUNT/NAMESPACE` | `cloudflare` |
+//! | [web storage](stores::web_storage) | `localstorage:`, `sessionstorage:` | `web_storage` |
+//! | [cookies](stores::cookie) | `cookie:` | `cookie` |
 //!
 //! The npm package `polystore` keeps the same bytes in each of them: a program in Rust and
 //! one in JavaScript can share a store.
@@ -78,6 +80,12 @@ mod address;
 mod attempt;
 pub mod backend;
 mod backends;
+#[cfg(all(
+    any(feature = "web_storage", feature = "cookie", feature = "local_forage"),
+    target_family = "wasm"
+))]
+mod browser;
+mod decimal;
 #[cfg(not(target_family = "wasm"))]
 mod disk;
 mod entry;
@@ -138,6 +146,8 @@ mod guides {
     mod errors {}
     #[doc = include_str!("../../../docs/performance.md")]
     mod performance {}
+    #[doc = include_str!("../../../docs/browser.md")]
+    mod browser {}
     #[doc = include_str!("../../../README.md")]
     mod readme {}
 }

@@ -25,6 +25,11 @@ impl Kv {
         kv(url).map(Self).map_err(thrown)
     }
 
+    /// The store in a storage that the page has.
+    pub fn of(storage: web_sys::Storage) -> Answer<Self> {
+        kv(storage).map(Self).map_err(thrown)
+    }
+
     pub fn kind(&self) -> String {
         self.0.kind().into_owned()
     }

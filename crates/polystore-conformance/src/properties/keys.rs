@@ -306,7 +306,17 @@ async fn keys_that_the_store_refuses_change_nothing(t: Subject) -> Verdict {
         t.store.set(&fits, &1).await?;
         same(t.store.get(&fits).await?, Some(1))?;
         t.store.del(&fits).await?;
-        refused.extend([fits + "k", "é".repeat(room / 2 + 1), "k".repeat(10 * most)]);
+        refused.push("k".repeat(10 * most));
+        // A store that encodes keys may have room for more of some characters.
+        for longer in [fits + "k", "é".repeat(room / 2 + 1)] {
+            if t.store.set(&longer, &1).await.is_err() {
+                refused.push(longer);
+                continue;
+            }
+            same(t.store.get(&longer).await?, Some(1))?;
+            same(t.store.keys().await?.contains(&longer), true)?;
+            t.store.del(&longer).await?;
+        }
     }
     for key in &refused {
         refuses(&t, key).await?;

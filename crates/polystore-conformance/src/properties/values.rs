@@ -282,12 +282,21 @@ async fn a_value_that_is_too_large_is_refused_and_changes_nothing(t: Subject) ->
     let fits = "x".repeat(most.saturating_sub(2));
     t.store.set("a", &fits).await?;
     same(t.store.get("a").await? == Some(fits.clone()), true)?;
-    let too_large = fits + "x";
+    // A store that encodes values may have room for more of some characters.
+    let longer = fits.clone() + "x";
+    let too_large = match t.store.set("a", &longer).await {
+        Err(_) => longer,
+        Ok(()) => {
+            same(t.store.get("a").await? == Some(longer), true)?;
+            "x".repeat(10 * most)
+        }
+    };
+    t.store.set("a", &fits).await?;
     fails(t.store.set("a", &too_large).await, ErrorKind::InvalidValue)?;
     fails(t.store.set("b", &too_large).await, ErrorKind::InvalidValue)?;
     fails(t.store.add(&too_large).await, ErrorKind::InvalidValue)?;
     let value = some(t.store.get::<String>("a").await?)?;
-    same(value.len(), too_large.len() - 1)?;
+    same(value.len(), fits.len())?;
     same(t.store.keys().await?, ["a"])
 }
 

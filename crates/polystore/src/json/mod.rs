@@ -4,6 +4,8 @@
 //! writes structures deeper than it reads. Both are refused when writing.
 
 mod finite;
+#[cfg(any(test, all(feature = "local_forage", target_family = "wasm")))]
+pub(crate) mod javascript;
 
 use std::any::type_name;
 use std::cell::Cell;

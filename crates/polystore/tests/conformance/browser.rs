@@ -12,7 +12,17 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 /// A name, and a URL in which `{n}` is another number each time.
-const STORES: &[(&str, &str)] = &[("memory in a browser", "memory:")];
+const STORES: &[(&str, &str)] = &[
+    ("memory in a browser", "memory:"),
+    ("localforage in a browser", "localforage:?name=ps{n}"),
+    (
+        "localforage on localstorage in a browser",
+        "localforage:?driver=localstorage&name=ps{n}",
+    ),
+    ("localstorage in a browser", "localstorage:"),
+    ("sessionstorage in a browser", "sessionstorage:"),
+    ("cookie in a browser", "cookie:"),
+];
 
 /// Longer than the suite waits for a property.
 const PATIENCE: Duration = Duration::from_secs(150);
