@@ -532,8 +532,8 @@ pub mod web_storage {}
 /// a value of 1,024 bytes of JSON fit; longer ones are taken if they do. What does not fit is a usage error
 /// before anything is written. Browsers remove cookies, anybody's, when a site has too many (Chromium when it has more
 /// than 180): a new one is [`Full`](crate::ErrorKind::Full) where the page sees 150. Those that it can't see count for
-/// the browser too: if others have gone after a write, that is `Full` as well, and
-/// [may have been applied](crate::Error::is_maybe_applied).
+/// the browser too, and go unnoticed: a server that sets more than thirty `HttpOnly` ones leaves room for fewer. If any that the page
+/// saw has gone after a write, that is `Full` as well, and [may have been applied](crate::Error::is_maybe_applied).
 ///
 /// A browser does not say that it refuses a cookie. So each write reads back what is there, and is an error if it is
 /// not what was written; the old value is still there. Writes that wait share that.

@@ -122,7 +122,7 @@ async fn options_that_mean_nothing_are_usage_errors() {
             "#,
         )
         .await;
-    assert_eq!(found, json!(["InvalidOption"; 15]));
+    assert_eq!(found, json!(vec!["InvalidOption"; 15]));
     let found = world
         .run(
             r#"return [await named(new Kv("cookie:?domain=example.test").set("a", 1)), new Kv("cookie").kind()];"#,
@@ -283,26 +283,30 @@ async fn no_cookie_is_lost_for_want_of_room() {
 #[tokio::test]
 async fn a_browser_that_removes_cookies_for_a_new_one_is_an_error() {
     let Some(world) = open().await else { return };
+    // Chromium begins with those that no page can see: this one has room for three.
     let found = world
         .run(
             r#"
+            const jar = new Map();
+            Object.defineProperty(document, "cookie", {
+              get: () => [...jar].map((pair) => pair.join("=")).join("; "),
+              set: (text) => {
+                const [name, value] = text.split(";")[0].split("=");
+                text.includes("expires=Thu, 01 Jan 1970") ? jar.delete(name) : jar.set(name, value);
+                if (jar.size > 3) jar.delete(jar.keys().next().value);
+              },
+            });
+            // Not when a second begins, with which cookies expire.
+            await until(() => Date.now() % 1000 < 500);
             const store = new Kv("cookie:");
-            for (let at = 0; at < 20; at++) await store.set(`key ${at}`, at);
-            return await store.keys();
+            const said = [];
+            for (const key of ["a", "b", "c", "d"]) said.push(await named(store.set(key, 1)));
+            return [...said, await named(store.set("d", 2)), await store.keys()];
             "#,
         )
         .await;
-    assert_eq!(found.as_array().map(Vec::len), Some(20));
-    // Those that no page sees count too.
-    for at in 0..160 {
-        let url = format!("http://127.0.0.1:{}/", world.port);
-        let own = json!({"name": format!("own {at}"), "value": "1", "url": url, "httpOnly": true});
-        world.browser.cdp("Network.setCookie", own).await;
-    }
-    let found = world
-        .run(r#"return await named(new Kv("cookie:").set("one more", 1))"#)
-        .await;
-    assert_eq!(found, json!("Full"));
+    let expected = json!([null, null, null, "Full", null, ["b", "c", "d"]]);
+    assert_eq!(found, expected);
     world.end().await;
 }
 
