@@ -122,7 +122,7 @@ async fn options_that_mean_nothing_are_usage_errors() {
             "#,
         )
         .await;
-    assert_eq!(found, json!(["InvalidOption"; 15]));
+    assert_eq!(found, json!(vec!["InvalidOption"; 15]));
     let found = world
         .run(
             r#"return [await named(new Kv("cookie:?domain=example.test").set("a", 1)), new Kv("cookie").kind()];"#,

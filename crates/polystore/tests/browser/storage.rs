@@ -288,7 +288,7 @@ async fn a_page_that_is_denied_its_storage_hears_so() {
             "#,
         )
         .await;
-    assert_eq!(found, json!(["Denied"; 18]));
+    assert_eq!(found, json!(vec!["Denied"; 18]));
     world.end().await;
 }
 
@@ -303,6 +303,6 @@ async fn addresses_with_more_than_a_scheme_are_usage_errors() {
             "#,
         )
         .await;
-    assert_eq!(found, json!(["InvalidOption"; 3]));
+    assert_eq!(found, json!(vec!["InvalidOption"; 3]));
     world.end().await;
 }
