@@ -1,7 +1,5 @@
 //! `localforage:` on IndexedDB, seen from the page that has it open too.
 
-use serde_json::json;
-
 use crate::world::World;
 
 /// IndexedDB by hand.
@@ -281,32 +279,4 @@ in_pages! {
       worker.terminate();
       if (pages === 0 || pages === rounds) throw new Error(`no contention: ${pages}`);
     "#;
-}
-
-#[tokio::test]
-async fn a_full_quota_is_an_error_of_what_is_too_large_alone() {
-    let Some(world) = World::open("/", |pages| pages).await else {
-        return;
-    };
-    // Before the browser looks for the first time: it does so seldom.
-    let origin = format!("http://127.0.0.1:{}", world.port);
-    let quota = json!({"origin": origin, "quotaSize": 2 << 20});
-    world
-        .browser
-        .cdp("Storage.overrideQuotaForOrigin", quota)
-        .await;
-    let script = r#"
-      const kv = new Kv("localforage:");
-      // What cannot be compressed.
-      const random = () => Array.from(crypto.getRandomValues(new Uint32Array(16_000)), String).join();
-      const large = Array.from({length: 60}, random).join();
-      const results = await Promise.all([
-        failure(kv.set("a", large)), kv.set("b", "small"), failure(kv.insert("c", large)), kv.insert("d", 1),
-      ]);
-      same(results, ["Full", undefined, "Full", true]);
-      same((await kv.keys()).sort(), ["b", "d"]);
-      same(await kv.get("b"), "small");
-    "#;
-    world.run(&format!("{PRELUDE}\n{script}")).await;
-    world.end().await;
 }
