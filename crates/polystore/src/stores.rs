@@ -544,7 +544,7 @@ pub mod cookie {}
 /// | option | meaning |
 /// |---|---|
 /// | `name=localforage` | the database, which is localForage's `name` |
-/// | `store=keyvaluepairs` | the object store, its `storeName`: what is no ASCII letter or digit becomes `_`, as there |
+/// | `store=keyvaluepairs` | the object store, its `storeName` (of which `localforage.config`, unlike `createInstance`, makes `_` of all but ASCII letters and digits) |
 /// | `driver=indexeddb` (default) | `IndexedDB` |
 /// | `driver=localstorage` | `localStorage`, with keys `NAME/KEY`, or `NAME/STORE/KEY` if the store is not `keyvaluepairs` |
 /// | `timeout=10s` | how long an operation waits, opening the database included |

@@ -49,7 +49,7 @@ fn open(mut address: Address) -> Result<Store> {
         ));
     }
     let name = name_in(address.take("name"), NAME)?;
-    let store = store_name(&name_in(address.take("store"), STORE_NAME)?);
+    let store = name_in(address.take("store"), STORE_NAME)?;
     let driver = address.take("driver");
     let timeout = address.take_timeout(TIMEOUT)?;
     address.finish(&["name", "store", "driver", "timeout"])?;
@@ -75,18 +75,6 @@ fn name_in(given: Option<String>, default: &str) -> Result<String> {
         true => Err(invalid("the options name and store are not empty")),
         false => Ok(name),
     }
-}
-
-/// What localForage makes of the name that it is given: `/\W/g` becomes `_`, a code unit at a time.
-fn store_name(given: &str) -> String {
-    let mut name = String::with_capacity(given.len());
-    for c in given.chars() {
-        match c.is_ascii_alphanumeric() {
-            true => name.push(c),
-            false => name.extend(std::iter::repeat_n('_', c.len_utf16())),
-        }
-    }
-    name
 }
 
 struct LocalForage {
