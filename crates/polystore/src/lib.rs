@@ -78,6 +78,11 @@ mod address;
 mod attempt;
 pub mod backend;
 mod backends;
+#[cfg(any(
+    all(feature = "cloudflare", not(target_family = "wasm")),
+    all(feature = "workers", target_family = "wasm")
+))]
+mod cloudflare_kv;
 #[cfg(not(target_family = "wasm"))]
 mod disk;
 mod entry;

@@ -4,35 +4,8 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
+use crate::cloudflare_kv::{Cause, Failure};
 use crate::error::{Error, ErrorKind};
-
-/// Why a request failed.
-#[derive(Clone, Debug)]
-pub(super) struct Failure {
-    pub(super) error: Error,
-    pub(super) cause: Cause,
-}
-
-/// What can be done about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// There is nothing by this name.
-    NoKey,
-    /// One of several keys may be all that is wrong, or they are too much together: ask for fewer.
-    OneOfMany,
-    /// Nothing.
-    Other,
-}
-
-/// Of a request without a whole reply, or that could not be made.
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self {
-            error,
-            cause: Cause::Other,
-        }
-    }
-}
 
 /// Codes of Cloudflare's API. Its texts are not shown: they may quote what was sent.
 mod code {
@@ -75,7 +48,7 @@ pub(super) fn refused(status: StatusCode, codes: &[i64], wait: Option<Duration>)
             "Cloudflare asks for fewer requests, or for fewer writes of one key",
         );
         match wait {
-            Some(wait) => failure.map(|error| error.with_retry_after(wait)),
+            Some(wait) => map(failure, |error| error.with_retry_after(wait)),
             None => failure,
         }
     } else if says(&[code::NO_KEY]) {
@@ -91,7 +64,7 @@ pub(super) fn refused(status: StatusCode, codes: &[i64], wait: Option<Duration>)
         )
     } else if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
         let failure = of(ErrorKind::Unreachable, "Cloudflare failed at the request");
-        failure.map(|error| error.retryable(true).with_maybe_applied())
+        map(failure, |error| error.retryable(true).with_maybe_applied())
     } else if matches!(
         status,
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::URI_TOO_LONG
@@ -137,17 +110,10 @@ pub(super) fn changed_meanwhile() -> Failure {
         .into()
 }
 
-impl Failure {
-    pub(super) fn map(self, change: impl FnOnce(Error) -> Error) -> Self {
-        Self {
-            error: change(self.error),
-            ..self
-        }
-    }
-
-    /// The error of what has only read.
-    pub(super) fn of_read(self) -> Error {
-        self.error.not_applied()
+fn map(failure: Failure, change: impl FnOnce(Error) -> Error) -> Failure {
+    Failure {
+        error: change(failure.error),
+        ..failure
     }
 }
 
