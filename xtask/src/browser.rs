@@ -1,5 +1,6 @@
 //! `cargo xtask browser`: what runs in browsers and Workers, compiled to WebAssembly.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,10 +18,36 @@ const DEBIANS: [&str; 5] = [
     "rustc-web",
 ];
 
-/// What is built: a package, and the profile in the workspace's Cargo.toml.
-const MODULES: [(&str, &str); 2] = [
-    ("polystore-wasm-conformance", "wasm-test"),
-    ("polystore-wasm-store", "wasm-small"),
+/// What is built.
+struct Module {
+    package: &'static str,
+    /// Its folder in `target/browser`, and what its files begin with.
+    name: &'static str,
+    /// In the workspace's Cargo.toml.
+    profile: &'static str,
+    /// What a Worker begins with, which comes beside it.
+    worker: Option<&'static str>,
+}
+
+const MODULES: [Module; 3] = [
+    Module {
+        package: "polystore-wasm-conformance",
+        name: "conformance",
+        profile: "wasm-test",
+        worker: Some("wasm/conformance/worker.mjs"),
+    },
+    Module {
+        package: "polystore-wasm-store",
+        name: "store",
+        profile: "wasm-small",
+        worker: None,
+    },
+    Module {
+        package: "link-shortener",
+        name: "worker",
+        profile: "wasm-small",
+        worker: Some("examples/worker/worker.mjs"),
+    },
 ];
 
 /// `cargo xtask browser build`.
@@ -47,16 +74,19 @@ pub(crate) fn test() -> Outcome<bool> {
 pub(crate) fn prepare() -> Outcome {
     let toolchain = Toolchain::find()?;
     let bindgen = bindgen()?;
-    for (package, profile) in MODULES {
+    for module in MODULES {
         let mut cargo = toolchain.cargo("build");
-        run::run(cargo.args(["--package", package, "--profile", profile]))?;
-        let folder = Toolchain::folder().join(TARGET).join(profile);
-        let module = folder.join(package.replace('-', "_") + ".wasm");
-        let name = package.trim_start_matches("polystore-wasm-");
-        let out = run::root().join("target/browser").join(name);
+        run::run(cargo.args(["--package", module.package, "--profile", module.profile]))?;
+        let folder = Toolchain::folder().join(TARGET).join(module.profile);
+        let file = folder.join(module.package.replace('-', "_") + ".wasm");
+        let out = run::root().join("target/browser").join(module.name);
         let mut bind = command(&bindgen);
-        bind.args(["--target", "web", "--no-typescript", "--out-name", name]);
-        run::run(bind.arg("--out-dir").arg(out).arg(module))?;
+        bind.args(["--target", "web", "--no-typescript", "--out-name"]);
+        run::run(bind.arg(module.name).arg("--out-dir").arg(&out).arg(file))?;
+        if let Some(worker) = module.worker {
+            let copied = fs::copy(run::root().join(worker), out.join("worker.mjs"));
+            copied.map_err(|problem| format!("{worker}: {problem}"))?;
+        }
     }
     Ok(())
 }

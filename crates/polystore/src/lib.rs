@@ -80,7 +80,7 @@ pub mod backend;
 mod backends;
 #[cfg(any(
     all(feature = "cloudflare", not(target_family = "wasm")),
-    all(feature = "workers", target_family = "wasm")
+    all(feature = "worker-0_8", target_family = "wasm")
 ))]
 mod cloudflare_kv;
 #[cfg(not(target_family = "wasm"))]

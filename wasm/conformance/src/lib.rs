@@ -4,6 +4,8 @@
 
 #![cfg(target_family = "wasm")]
 
+mod namespace;
+
 use std::future::ready;
 use std::panic;
 
@@ -30,13 +32,6 @@ pub fn names() -> Vec<String> {
 #[wasm_bindgen]
 pub async fn examine(url: String, property: String) -> String {
     outcome(property, move || kv(&url)).await
-}
-
-/// As [`examine`], on a namespace of Cloudflare KV.
-#[wasm_bindgen(js_name = examineNamespace)]
-pub async fn examine_namespace(namespace: JsValue, property: String) -> String {
-    let _ = namespace;
-    outcome(property, || kv("memory:")).await
 }
 
 async fn outcome<S: IntoStore>(

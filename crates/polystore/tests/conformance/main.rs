@@ -4,6 +4,8 @@
 
 #[cfg(all(feature = "browser", unix))]
 mod browser;
+#[cfg(all(feature = "workers", unix))]
+mod workers;
 
 use std::future::ready;
 use std::path::{Path, PathBuf};
@@ -72,6 +74,8 @@ fn main() -> ExitCode {
     let suite = with_cloudflare(suite);
     #[cfg(all(feature = "browser", unix))]
     let suite = browser::with_pages(suite);
+    #[cfg(all(feature = "workers", unix))]
+    let suite = workers::with_workers(suite);
     suite.run()
 }
 
