@@ -1,9 +1,9 @@
 // node serve.mjs PORT FOLDER NAMESPACES ACCOUNT TOKENS WORKERS: runs the Worker until it is told to end, and beside it
-// those of WORKERS, in JSON: {name, folders, variables, namespaces} each. The first folder has a `worker.mjs`; what else is in the
-// folders it may import. They have the same namespaces, some by another name too, and answer at /worker/NAME/….
+// those of WORKERS, in JSON: {name, folder, files, variables, namespaces} each. The folder has a `worker.mjs`, which may import what
+// else is there, and the files. They have the same namespaces, some by another name too, and answer at /worker/NAME/….
 
 import { readFileSync, readdirSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Miniflare } from "miniflare";
 
@@ -12,19 +12,19 @@ const names = Array.from({ length: Number(namespaces) }, (_, number) => `n${numb
 const here = dirname(fileURLToPath(import.meta.url));
 const common = { compatibilityDate: "2026-04-01", kvNamespaces: Object.fromEntries(names.map((name) => [name, name])) };
 
-/** Every module in a folder, by the path that others import it by. */
-function modules(folder) {
-  const files = readdirSync(folder, { recursive: true }).map(String);
-  const module = (path, type, read) => ({ type, path, contents: readFileSync(join(folder, path), read) });
-  return [
-    ...files.filter((path) => /\.m?js$/.test(path)).map((path) => module(path, "ESModule", "utf8")),
-    ...files.filter((path) => path.endsWith(".wasm")).map((path) => module(path, "CompiledWasm")),
-  ];
+/** A file as others import it. */
+function module(folder, path) {
+  const isWasm = path.endsWith(".wasm");
+  const contents = readFileSync(join(folder, path), isWasm ? undefined : "utf8");
+  return { type: isWasm ? "CompiledWasm" : "ESModule", path, contents };
 }
 
-/** A Worker of the folders, which begins with `worker.mjs`. */
-function worker({ name, folders, variables, namespaces }) {
-  const all = folders.flatMap(modules);
+/** The Worker that begins with the `worker.mjs` of a folder. */
+function worker({ name, folder, files, variables, namespaces }) {
+  const own = readdirSync(folder, { recursive: true }).filter((path) => /\.(m?js|wasm)$/.test(path));
+  const others = files.map((file) => module(dirname(file), basename(file)));
+  const all = [...own.map((path) => module(folder, path)), ...others];
+  // It begins with the first.
   all.sort((one, other) => (other.path === "worker.mjs") - (one.path === "worker.mjs"));
   const kvNamespaces = { ...common.kvNamespaces, ...namespaces };
   return { ...common, name, modules: all, bindings: variables, kvNamespaces };
@@ -41,7 +41,7 @@ const runtime = new Miniflare({
     {
       ...common,
       name: "api",
-      modules: [{ type: "ESModule", path: "worker.mjs", contents: readFileSync(join(here, "worker.mjs"), "utf8") }],
+      modules: [module(here, "worker.mjs")],
       bindings: { ACCOUNT: account, TOKENS: tokens },
       serviceBindings: Object.fromEntries(others.map(({ name }) => [`worker:${name}`, name])),
     },

@@ -24,7 +24,8 @@ const ACCOUNT: &str = "polystore-test";
 #[derive(Clone, Debug)]
 pub struct Worker {
     name: String,
-    folders: Vec<PathBuf>,
+    folder: PathBuf,
+    files: Vec<PathBuf>,
     variables: Value,
     namespaces: Value,
 }
@@ -35,16 +36,17 @@ impl Worker {
     pub fn new(name: &str, folder: impl Into<PathBuf>) -> Self {
         Self {
             name: name.to_owned(),
-            folders: vec![folder.into()],
+            folder: folder.into(),
+            files: Vec::new(),
             variables: json!({}),
             namespaces: json!({}),
         }
     }
 
-    /// With the modules of one more folder.
+    /// With one more file that it may import, by its name.
     #[must_use]
-    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.folders.push(folder.into());
+    pub fn file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.files.push(file.into());
         self
     }
 
@@ -65,7 +67,8 @@ impl Worker {
     fn to_json(&self) -> Value {
         json!({
             "name": self.name,
-            "folders": self.folders,
+            "folder": self.folder,
+            "files": self.files,
             "variables": self.variables,
             "namespaces": self.namespaces,
         })

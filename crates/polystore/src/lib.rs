@@ -43,6 +43,7 @@
 //! | [etcd](stores::etcd) | `etcd://a,b,c` | `etcd` |
 //! | [HTTP](stores::http) | `https://host/path` | `http` |
 //! | [Cloudflare KV](stores::cloudflare) | `cloudflare://ACCOUNT/NAMESPACE` | `cloudflare` |
+//! | [Cloudflare KV, in a Worker](stores::workers) | a `worker::kv::KvStore` | `worker-0_8` |
 //!
 //! The npm package `polystore` keeps the same bytes in each of them: a program in Rust and
 //! one in JavaScript can share a store.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use polystore_kv::{Expires, Store};
 use serde::{Deserialize, Serialize};
-use worker::{Request, Response, Url};
+use worker::{Request, Url};
 
 use super::{Answer, Refusal, reply};
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use polystore_kv::{Expires, Store};
 use serde::{Deserialize, Serialize};
-use worker::{Env, Request, Response};
+use worker::{Env, Request};
 
 use super::{Answer, Refusal, reply};
 
