@@ -155,13 +155,17 @@ fn tls(serving: &Serving) -> Result<Option<Tls>, Failure> {
         return Ok(None);
     };
     warn_if_open(key);
-    let (certificate, key) = (text(certificate)?, text(key)?);
-    Ok(Some(Tls::from_pem(certificate.as_bytes(), key.as_bytes())?))
+    // As bytes: what is no text is said to be no PEM.
+    Ok(Some(Tls::from_pem(&bytes(certificate)?, &bytes(key)?)?))
+}
+
+fn bytes(file: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(file).map_err(|error| Failure::io(&format!("read {}", file.display()), &error))
 }
 
 fn text(file: &Path) -> Result<String, Failure> {
-    fs::read_to_string(file)
-        .map_err(|error| Failure::io(&format!("read {}", file.display()), &error))
+    let text = String::from_utf8(bytes(file)?);
+    text.map_err(|_| Failure::usage(format!("{} is not UTF-8", file.display())))
 }
 
 /// Says so if others on this machine can read what is secret.

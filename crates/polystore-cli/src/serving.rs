@@ -1,6 +1,6 @@
 //! What can be said of `serve`.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) struct Serving {
     #[arg(long, conflicts_with = "tokens")]
     pub(crate) allow_anonymous: bool,
     /// A name that requests may address; then no other but localhost (several times).
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host)]
     pub(crate) host: Vec<String>,
     /// Let pages of this origin ask, such as `https://app.example` (several times).
     #[arg(long, value_name = "ORIGIN")]
@@ -101,6 +101,24 @@ fn count(text: &str) -> Result<usize, String> {
     parsed.ok_or_else(|| "it is a whole number above zero".to_owned())
 }
 
+/// As it is compared with the header: what could be no name there would have everyone refused.
+fn host(name: &str) -> Result<String, String> {
+    let v6 = name.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let is_v6 = v6.is_some_and(|it| it.parse::<Ipv6Addr>().is_ok());
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    match is_v6 || is_name {
+        true => Ok(name.to_owned()),
+        false => Err(
+            "a name is as store.example, 10.0.0.7 or [fd00::7]: without a scheme or a port, and not in \
+             other letters than ASCII (xn--…)"
+                .to_owned(),
+        ),
+    }
+}
+
 fn time(words: &str) -> Result<Duration, String> {
     let expires: Expires = words.parse().map_err(|error: Error| error.to_string())?;
     expires
@@ -112,6 +130,25 @@ fn time(words: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_a_name_as_the_header_has_it() {
+        for name in ["store.example", "a_b", "10.0.0.7", "[fd00::7]", "LOCALHOST"] {
+            assert_eq!(host(name), Ok(name.to_owned()));
+        }
+        for wrong in [
+            "",
+            "a:80",
+            "https://a",
+            "a/",
+            "*",
+            "bücher.example",
+            "fd00::7",
+            "[a]",
+        ] {
+            assert!(host(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn bytes_are_counted_in_powers_of_two() {

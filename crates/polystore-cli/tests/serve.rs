@@ -264,3 +264,19 @@ fn requests_are_logged_in_json_without_their_keys() {
     );
     assert!(!said.contains("SECRET"), "{said}");
 }
+
+#[test]
+fn files_that_are_no_text_are_said_to_be_what_they_are_not() {
+    let shell = Shell::new("memory:");
+    // As a certificate in DER begins.
+    std::fs::write(shell.path("cert.der"), [0x30, 0x82, 0x01, 0xff]).expect("write");
+    let args = ["serve", "--listen", "127.0.0.1:0"];
+    let file = shell.path("cert.der");
+    let file = file.to_str().expect("UTF-8");
+    let refused = shell.run(&[&args[..], &["--tls-cert", file, "--tls-key", file]].concat());
+    let said = refused.fails(2).err;
+    assert!(said.contains("no certificate in PEM"), "{said}");
+    let refused = shell.run(&[&args[..], &["--tokens", file]].concat());
+    let said = refused.fails(2).err;
+    assert!(said.contains("cert.der is not UTF-8"), "{said}");
+}

@@ -11,18 +11,20 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use polystore_kv::Error;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use crate::problem::Problem;
 use crate::record::Record;
 
 /// What is handed over at a time. A shorter body is handed over as it is.
 const PIECE: usize = 64 << 10;
 
-/// The client sent nothing for too long.
+/// The bytes a second of a body in lines below which a client is only holding a place. A listing that is read
+/// more slowly than a [`PIECE`] in the idle time is dropped, which by default is about the same.
+const SLOWEST: u32 = 1 << 10;
+
+/// The client sent nothing, or next to nothing, for too long.
 #[derive(Debug)]
 pub(crate) struct TooSlow;
 
@@ -38,8 +40,13 @@ impl StdError for TooSlow {}
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
     Until(Instant),
-    /// From one piece to the next.
-    Each(Duration),
+    /// As long as it goes on.
+    Going {
+        /// From one piece to the next.
+        idle: Duration,
+        /// How long is waited for the client in all. What comes adds to it at [`SLOWEST`], up to this again.
+        patience: Duration,
+    },
 }
 
 /// The body of a request.
@@ -47,17 +54,39 @@ struct Sent {
     body: Body,
     pace: Pace,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Since when the client is waited for. How long the store takes is not held against it.
+    waiting: Option<Instant>,
+    /// What is left of the patience.
+    left: Duration,
 }
 
 /// The body of a request, which ends with [`TooSlow`] if it does not come.
 pub(crate) fn sent(body: Body, pace: Pace) -> Body {
-    match body.is_end_stream() {
-        true => body,
-        false => Body::new(Sent {
-            body,
-            pace,
-            timer: None,
-        }),
+    if body.is_end_stream() {
+        return body;
+    }
+    let left = match pace {
+        Pace::Until(_) => Duration::ZERO,
+        Pace::Going { patience, .. } => patience,
+    };
+    Body::new(Sent {
+        body,
+        pace,
+        timer: None,
+        waiting: None,
+        left,
+    })
+}
+
+impl Sent {
+    /// So many bytes came of a body that takes as long as it goes on.
+    fn came(&mut self, bytes: usize, patience: Duration) {
+        let waited = self.waiting.take().map(|since| since.elapsed());
+        let earned = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let earned = Duration::from_secs(earned.into()) / SLOWEST;
+        let left = self.left.saturating_sub(waited.unwrap_or_default());
+        self.left = left.saturating_add(earned).min(patience);
+        self.timer = None;
     }
 }
 
@@ -70,16 +99,18 @@ impl HttpBody for Sent {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            if matches!(self.pace, Pace::Each(_)) {
-                self.timer = None;
+            if let Pace::Going { patience, .. } = self.pace {
+                let data = frame.as_ref().and_then(|it| it.as_ref().ok()?.data_ref());
+                self.came(data.map_or(0, Bytes::len), patience);
             }
             return Poll::Ready(frame.map(|it| it.map_err(Into::into)));
         }
-        let pace = self.pace;
+        let (pace, left) = (self.pace, self.left);
+        self.waiting.get_or_insert_with(Instant::now);
         let timer = self.timer.get_or_insert_with(|| {
             Box::pin(match pace {
                 Pace::Until(end) => sleep_until(end),
-                Pace::Each(most) => sleep(most),
+                Pace::Going { idle, .. } => sleep(idle.min(left)),
             })
         });
         ready!(timer.as_mut().poll(cx));
@@ -163,17 +194,14 @@ impl Drop for Taken {
 
 impl Reply {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
-        let Some((body, record)) = &mut self.held else {
+        let Some((body, _)) = &mut self.held else {
             return Poll::Ready(Some(Err(Box::new(TooSlow))));
         };
         self.handed = None;
         if self.rest.is_empty() {
             match ready!(Pin::new(body).poll_frame(cx)) {
                 None => return Poll::Ready(None),
-                Some(Err(error)) => {
-                    record.kind = Some(kind_of(&error));
-                    return Poll::Ready(Some(Err(error.into())));
-                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.rest = data,
                     Err(frame) => return Poll::Ready(Some(Ok(frame))),
@@ -184,20 +212,6 @@ impl Reply {
         let piece = self.rest.split_to(self.rest.len().min(PIECE));
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
-}
-
-/// What was wrong with a list that had begun.
-fn kind_of(error: &axum::Error) -> &'static str {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        let wrapped = error.downcast_ref::<std::io::Error>();
-        let wrapped = wrapped.and_then(|it| it.get_ref()?.downcast_ref::<Error>());
-        if let Some(error) = wrapped.or_else(|| error.downcast_ref()) {
-            return Problem::kind_of(error.kind());
-        }
-        cause = error.source();
-    }
-    "other"
 }
 
 impl HttpBody for Taken {

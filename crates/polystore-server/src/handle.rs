@@ -31,6 +31,10 @@ use crate::target::{Address, Target};
 
 const PROTOCOL: HeaderName = HeaderName::from_static("polystore-protocol");
 
+/// Keeps replies out of the pages of others, which could tell by `onload` whether a key is there. What asks by
+/// `fetch`, where an origin is named, is not held up by it.
+const POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
 /// A store as it is served.
 #[derive(Debug)]
 pub(crate) struct Handle {
@@ -68,8 +72,10 @@ impl Handle {
             });
         record.status = response.status().as_u16();
         record.kind = response.extensions_mut().remove().map(|Kind(kind)| kind);
+        record.failure = response.extensions_mut().remove();
         let headers = response.headers_mut();
         headers.insert(PROTOCOL, HeaderValue::from_static("1"));
+        headers.insert(POLICY, HeaderValue::from_static("same-origin"));
         // Values change at any time.
         let no_store = HeaderValue::from_static("no-store");
         headers.entry(CACHE_CONTROL).or_insert(no_store);
@@ -87,6 +93,7 @@ impl Handle {
         record.operation = Some(operation);
         let access = self.access(parts, &address, operation)?;
         if operation == Operation::Metrics {
+            address.params.check(operation)?;
             return Ok(self.metrics.answer());
         }
         if !operation.is_light() {
@@ -102,7 +109,11 @@ impl Handle {
             access: &access,
         };
         if operation == Operation::SetMany && body::form(&parts.headers)? == body::Form::Lines {
-            let body = flow::sent(body, Pace::Each(self.limits.idle_time));
+            let pace = Pace::Going {
+                idle: self.limits.idle_time,
+                patience: self.limits.request_time,
+            };
+            let body = flow::sent(body, pace);
             return call.answer(body).await;
         }
         let end = Instant::now() + self.limits.request_time;
@@ -141,6 +152,10 @@ impl Handle {
 
     /// A page elsewhere can have its own name lead to this machine, and would then be let in.
     fn check_host(&self, parts: &Parts) -> Outcome<()> {
+        // What stands in front of the server may have looked at another one (RFC 9112, 3.2).
+        if parts.headers.get_all(HOST).iter().nth(1).is_some() {
+            return Err(Problem::bad("the header host is given twice"));
+        }
         let Some(hosts) = &self.hosts else {
             return Ok(());
         };

@@ -27,7 +27,8 @@ pub struct Limits {
     /// once, with `retry-after`. The npm package's client removes all keys of a listing at once.
     pub requests: usize,
     /// How long a request may take, its body included: 60 s. Then it is 408 if its body is still
-    /// coming, else 504. Lists and bodies in lines take as long as they go on.
+    /// coming, else 504. Lists take as long as they go on; so do bodies in lines, of which so long is waited
+    /// for the client in all, and a second more for each KiB that it sent.
     pub request_time: Duration,
     /// How long a client may take nothing of a list, or send nothing of a body in lines, before it is
     /// dropped; and, of [`Server::serve`](crate::Server::serve), how long a connection may be idle: 60 s.

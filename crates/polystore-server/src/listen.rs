@@ -31,8 +31,11 @@ const STREAMS: u32 = 128;
 /// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.
 const PING: Duration = Duration::from_secs(20);
 
+/// To who comes when there are as many connections as may be, before anything is read.
 const FULL: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\nconnection: close\r\n\
-    content-length: 0\r\n\r\n";
+    polystore-protocol: 1\r\ncontent-type: application/problem+json\r\ncontent-length: 152\r\n\r\n\
+    {\"title\":\"Too Many Requests\",\"status\":429,\"detail\":\"too many connections are open: try again\",\
+    \"kind\":\"throttled\",\"retryable\":true,\"maybe_applied\":false}";
 
 /// Serves until `shutdown` is done, and then finishes what is under way.
 pub(crate) async fn listen(

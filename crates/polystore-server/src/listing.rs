@@ -12,6 +12,7 @@ use http::StatusCode;
 use polystore_kv::{Entry, Error, RawEntries, Result, Scan, Store};
 
 use crate::problem::{Outcome, Problem};
+use crate::record::Failure;
 use crate::respond::{JSON, LINES, reply, write_text, write_ttl};
 use crate::target::Params;
 
@@ -116,12 +117,16 @@ pub(crate) async fn send(entries: Entries, form: Form) -> Outcome<Response> {
         form,
         is_begun: false,
         is_over: false,
+        failure: Failure::default(),
     };
+    let failure = sending.failure.clone();
     let chunks = stream::unfold(sending, |mut sending| async {
         let chunk = sending.chunk().await?;
         Some((chunk, sending))
     });
-    Ok(reply(StatusCode::OK, kind, Body::from_stream(chunks)))
+    let mut response = reply(StatusCode::OK, kind, Body::from_stream(chunks));
+    response.extensions_mut().insert(failure);
+    Ok(response)
 }
 
 struct Sending {
@@ -129,6 +134,7 @@ struct Sending {
     form: Form,
     is_begun: bool,
     is_over: bool,
+    failure: Failure,
 }
 
 impl Sending {
@@ -197,6 +203,7 @@ impl Sending {
 
     /// Says so in lines; an object that is cut off is no JSON.
     fn failed(&self, mut out: Vec<u8>, error: Error) -> io::Result<Bytes> {
+        self.failure.tell(Problem::kind_of(error.kind()));
         // A key may be a secret.
         let shown = error.clone().without_key();
         tracing::warn!(error = %shown, "a reply was cut off, as the store failed");

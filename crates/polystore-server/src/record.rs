@@ -1,6 +1,6 @@
 //! What is told of each request when it is over: a line of the log, and numbers. Never a key.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -12,6 +12,17 @@ use crate::operation::Operation;
 /// What nginx says for a client that did not wait.
 const GONE: u16 = 499;
 
+/// The kind of what goes wrong with a reply after it has begun; goes with the reply.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Failure(Arc<OnceLock<&'static str>>);
+
+impl Failure {
+    pub(crate) fn tell(&self, kind: &'static str) {
+        // The first one ends the reply.
+        let _ = self.0.set(kind);
+    }
+}
+
 /// A request that is under way, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -21,6 +32,8 @@ pub(crate) struct Record {
     pub(crate) operation: Option<Operation>,
     pub(crate) status: u16,
     pub(crate) kind: Option<&'static str>,
+    /// Of a reply that can fail when it has begun.
+    pub(crate) failure: Option<Failure>,
     /// One of the requests that may be under way at once.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
@@ -38,6 +51,7 @@ impl Record {
             operation: None,
             status: GONE,
             kind: None,
+            failure: None,
             permit: None,
         }
     }
@@ -54,7 +68,8 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        let (handle, status, kind) = (&self.handle, self.status, self.kind);
+        let failed = self.failure.as_ref().and_then(|it| it.0.get().copied());
+        let (handle, status, kind) = (&self.handle, self.status, self.kind.or(failed));
         handle.metrics.end(self.operation, status, kind, took);
         if let Some(connection) = &self.connection {
             connection.end();

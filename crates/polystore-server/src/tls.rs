@@ -25,7 +25,14 @@ impl Tls {
             .collect::<std::result::Result<_, _>>()
             .map_err(|_| wrong("the certificate is not PEM"))?;
         if certificates.is_empty() {
-            return Err(wrong("there is no certificate in the file for it"));
+            return Err(wrong(
+                "there is no certificate in PEM in the file for it: it begins with -----BEGIN CERTIFICATE-----",
+            ));
+        }
+        if is_encrypted(key) {
+            return Err(wrong(
+                "the private key is encrypted: take the password off, as `openssl pkey` does",
+            ));
         }
         // What is wrong with a key may quote it.
         let key = PrivateKeyDer::from_pem_slice(key)
@@ -59,6 +66,17 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").finish_non_exhaustive()
     }
+}
+
+/// In PKCS #8, or as OpenSSL once did it.
+fn is_encrypted(key: &[u8]) -> bool {
+    let marks = [
+        &b"BEGIN ENCRYPTED PRIVATE KEY"[..],
+        b"Proc-Type: 4,ENCRYPTED",
+    ];
+    marks
+        .iter()
+        .any(|mark| key.windows(mark.len()).any(|it| it == *mark))
 }
 
 fn wrong(what: &'static str) -> Error {

@@ -247,6 +247,27 @@ async fn other_names_are_refused_where_names_are_given() {
         assert_eq!(reply.status.as_u16(), expected, "{host}");
     }
     assert_eq!(ask(&app, "GET /a", &[], "").await.status.as_u16(), 421);
+    // Of two, what stands in front may have looked at the other.
+    let two = [("host", "store.example"), ("host", "evil.example")];
+    for app in [app, any] {
+        let reply = ask(&app, "GET /a", &two, "").await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", reply.text);
+    }
+}
+
+#[tokio::test]
+async fn a_page_elsewhere_learns_nothing_by_embedding_a_reply() {
+    let app = polystore_server::router(kv("memory:").unwrap());
+    assert_eq!(
+        ask(&app, "PUT /there", &[], "1").await.status,
+        StatusCode::OK
+    );
+    // Else `<script src>` tells by `onload` and `onerror` which keys there are.
+    for what in ["GET /there", "GET /missing", "GET /?prefix=", "GET /x/y"] {
+        let reply = ask(&app, what, &[], "").await;
+        let policy = &reply.headers["cross-origin-resource-policy"];
+        assert_eq!(policy, "same-origin", "{what}");
+    }
 }
 
 #[tokio::test]

@@ -226,4 +226,13 @@ fn what_is_wrong_with_a_certificate_is_said_without_the_key() {
             "{error:?}"
         );
     }
+    // What openssl makes of a key with a password.
+    for key in [
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nsecret\n",
+        "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nsecret\n",
+    ] {
+        let error = Tls::from_pem(&pem, key.as_bytes()).unwrap_err();
+        assert!(error.message().contains("encrypted"), "{error:?}");
+        assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+    }
 }

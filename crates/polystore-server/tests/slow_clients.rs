@@ -98,11 +98,12 @@ async fn a_body_that_does_not_come_is_a_timeout() {
     );
     // In lines it may take longer, as long as it goes on.
     let mut stream = running.connect().await;
-    let head = "POST /_/set HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 144\r\n\
+    let head = "POST /_/set HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 6144\r\n\
         content-type: application/x-ndjson\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     for n in 0..6 {
-        let line = format!("{{\"key\":\"{n}\",\"value\":\"{n}\"}}\n");
+        let line = format!("{{\"key\":\"{n}\",\"value\":\"{n:01001}\"}}\n");
+        assert_eq!(line.len(), 1024);
         stream.write_all(line.as_bytes()).await.unwrap();
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
@@ -111,6 +112,34 @@ async fn a_body_that_does_not_come_is_a_timeout() {
     let began = "POST /_/set HTTP/1.1\r\nhost: localhost\r\ncontent-length: 20\r\n\
         content-type: application/x-ndjson\r\n\r\n{\"key\"";
     assert!(running.tell(began).await.starts_with("HTTP/1.1 408"));
+}
+
+#[tokio::test]
+async fn lines_that_trickle_hold_no_place_for_ever() {
+    let store = kv("memory:").unwrap();
+    let running = run(server(&store)).await;
+    let mut stream = running.connect().await;
+    let head = "POST /_/set HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\
+        content-type: application/x-ndjson\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // What came fast does not buy a long time of next to nothing.
+    let line = format!("{{\"key\":\"first\",\"value\":\"{:060000}\"}}\n", 0);
+    let chunk = format!("{:x}\r\n{line}\r\n", line.len());
+    stream.write_all(chunk.as_bytes()).await.unwrap();
+    let began = Instant::now();
+    let mut answer = [0; 12];
+    loop {
+        // Often enough that it is never idle.
+        let _ = stream.write_all(b"1\r\n \r\n").await;
+        let read = stream.read_exact(&mut answer);
+        if let Ok(read) = tokio::time::timeout(Duration::from_millis(100), read).await {
+            read.unwrap();
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "it goes on");
+    }
+    assert_eq!(&answer, b"HTTP/1.1 408");
+    eventually("its place is free", async || in_flight(&running).await == 0).await;
 }
 
 #[tokio::test]
@@ -206,6 +235,15 @@ async fn beyond_its_connections_they_are_closed_at_once() {
     let mut third = running.connect().await;
     let told = until_closed(&mut third).await;
     assert!(told.starts_with("HTTP/1.1 429"), "{told}");
+    let (head, body) = told.split_once("\r\n\r\n").unwrap();
+    let length = format!("content-length: {}", body.len());
+    for line in [&*length, "retry-after: 1", "polystore-protocol: 1"] {
+        assert!(head.lines().any(|it| it == line), "{line}: {head}");
+    }
+    assert!(
+        body.contains(r#""kind":"throttled","retryable":true"#),
+        "{body}"
+    );
     kept.pop();
     eventually("there is room again", async || {
         running.get("/ping").await.starts_with("HTTP/1.1 200")

@@ -9,9 +9,14 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use common::ask;
-use polystore_kv::kv;
+use http::Request;
+use http_body_util::BodyExt;
+use polystore_kv::backend::{Backend, BoxStream, Info, Scan, async_trait};
+use polystore_kv::{Entry, Error, ErrorKind, Expiry, Result, kv};
 use polystore_server::Server;
+use tower::ServiceExt;
 use tracing_subscriber::fmt::MakeWriter;
 
 #[derive(Clone, Default)]
@@ -234,4 +239,85 @@ async fn it_is_ready_while_its_redis_answers() {
     assert!(reply.text.contains(r#""retryable":true"#), "{}", reply.text);
     redis.start_again();
     common::eventually("it answers again", async || ready().await.status == 200).await;
+}
+
+/// Entries, and then no more of them.
+struct Breaking;
+
+#[async_trait]
+impl Backend for Breaking {
+    fn info(&self) -> Info {
+        Info::new("breaking")
+    }
+    async fn get(&self, _key: &str) -> Result<Option<Entry>> {
+        Err(Error::new(ErrorKind::Unreachable, "gone"))
+    }
+    async fn set(&self, _key: &str, _entry: Entry) -> Result<()> {
+        Ok(())
+    }
+    async fn del(&self, _key: &str) -> Result<()> {
+        Ok(())
+    }
+    async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Entry>>> {
+        match &*keys[0] {
+            "0" => Ok(vec![
+                Some(Entry::from_stored("1", Expiry::Never));
+                keys.len()
+            ]),
+            _ => Err(Error::new(ErrorKind::Unreachable, "gone")),
+        }
+    }
+    fn scan(&self, _scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
+        let entry = Ok(("a".to_owned(), Entry::from_stored("1", Expiry::Never)));
+        let error = Err(Error::new(ErrorKind::Unreachable, "gone"));
+        Box::pin(futures_util::stream::iter([entry, error]))
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_fails_after_it_has_begun_is_counted_and_logged_as_a_failure() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(log.clone())
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_ansi(false)
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let keys: Vec<_> = (0..700).map(|n| format!("\"{n}\"")).collect();
+    let keys = format!("{{\"keys\":[{}]}}", keys.join(","));
+    for form in ["application/x-ndjson", "application/json"] {
+        let app = Server::new(kv(Breaking).unwrap()).router();
+        for (what, body) in [("GET /?prefix=", ""), ("POST /_/get", &*keys)] {
+            let (method, path) = what.split_once(' ').unwrap();
+            let request = Request::builder().method(method).uri(path);
+            let request = request.header("accept", form).header(JSON.0, JSON.1);
+            let request = request.body(Body::from(body.to_owned())).unwrap();
+            let reply = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(reply.status(), 200);
+            let _ = reply.into_body().collect().await;
+        }
+        let told = ask(&app, "GET /_/metrics", &[], "").await;
+        let numbers = parsed(&told.text);
+        for operation in ["list", "get_many"] {
+            let name =
+                format!("polystore_errors_total{{operation=\"{operation}\",kind=\"unreachable\"}}");
+            assert_eq!(numbers.get(&name), Some(&1.0), "{form} {operation}");
+            let text = log.text();
+            let operation = format!("operation=\"{operation}\"");
+            let line = text.lines().rfind(|line| line.contains(&operation));
+            let line = line.unwrap_or_else(|| panic!("{operation} is not in the log"));
+            assert!(line.contains("kind=\"unreachable\""), "{line}");
+        }
+        log.0.lock().unwrap().clear();
+    }
+}
+
+#[tokio::test]
+async fn what_means_nothing_to_a_service_is_refused() {
+    let app = Server::new(kv("memory:").unwrap()).router();
+    for service in ["store", "ready", "metrics", "openapi.json", ""] {
+        let what = format!("GET /_/{service}?limit=1");
+        let reply = ask(&app, &what, &[], "").await;
+        assert_eq!(reply.status, 400, "{what}: {}", reply.text);
+    }
 }

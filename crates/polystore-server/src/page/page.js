@@ -186,8 +186,12 @@ function showLeft(option) {
 }
 
 function showCurl() {
-  const url = new URL("hello", server.base).href.replaceAll("'", "%27");
-  const token = server.hasToken() ? ' -H "authorization: Bearer $TOKEN"' : "";
+  // A token in the path is a secret too, and this is there to be copied.
+  const hidden = /\/_\/t\/[^/]+\/$/;
+  const isInPath = hidden.test(server.base.pathname);
+  const root = new URL(server.base.pathname.replace(hidden, "/"), server.base);
+  const url = new URL("hello", root).href.replaceAll("'", "%27");
+  const token = isInPath || server.hasToken() ? ' -H "authorization: Bearer $TOKEN"' : "";
   $("#curl").textContent = `curl -X PUT '${url}'${token} -d '"world"'`;
 }
 

@@ -6,10 +6,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use axum::body::Body;
+use http::Request;
 use polystore_kv::kv;
 use polystore_server::Server;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tower::ServiceExt;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -87,6 +90,51 @@ async fn the_server_does_what_its_document_says() {
         requests > 20 && report.contains(&tested),
         "{tested}: {report}"
     );
+}
+
+#[tokio::test]
+async fn only_what_wants_a_token_is_documented_to_be_401() {
+    let tokens = "0123456789abcdef read-write".parse().unwrap();
+    let app = Server::new(kv("memory:").unwrap()).tokens(tokens).router();
+    let document = document();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let path = match &**path {
+                "/" if method == "put" || method == "patch" => "/?key=a".to_owned(),
+                "/" => "/?prefix=a".to_owned(),
+                path => path.replace("{key}", "a"),
+            };
+            let request = Request::builder().method(&*method.to_uppercase());
+            let request = request.uri(&path).body(Body::empty()).unwrap();
+            let status = app.clone().oneshot(request).await.unwrap().status();
+            let responses = operation["responses"].as_object().unwrap();
+            let is_documented = responses.contains_key(status.as_str());
+            assert!(is_documented, "{method} {path}: {status}");
+            let wants_one = status == 401;
+            assert_eq!(responses.contains_key("401"), wants_one, "{method} {path}");
+            // The names that the server answers to go with every request.
+            assert!(responses.contains_key("421"), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn the_fields_of_the_store_are_on_the_page() {
+    let page = std::fs::read_to_string(root().join("docs/http.md")).unwrap();
+    let rows = page.lines().skip_while(|line| *line != "### The store");
+    let rows = rows.take_while(|line| !line.starts_with("## "));
+    let on_page: BTreeSet<&str> = rows
+        .filter_map(|row| Some(row.strip_prefix("| `")?.split_once("` |")?.0))
+        .flat_map(|names| names.split("`, `"))
+        .collect();
+    let document = document();
+    let fields = document["components"]["schemas"]["store"]["required"].as_array();
+    let fields: BTreeSet<&str> = fields
+        .unwrap()
+        .iter()
+        .map(|it| it.as_str().unwrap())
+        .collect();
+    assert_eq!(on_page, fields);
 }
 
 /// `GET /_/store`, for each request that the page shows.

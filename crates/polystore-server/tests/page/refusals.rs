@@ -92,8 +92,14 @@ async fn it_works_below_a_token_in_the_path() {
     browser
         .go(&format!("{}/kv/_/t/{OWNER}/_/", world.origin))
         .await;
-    let hello = format!("/kv/_/t/{OWNER}/hello");
-    browser.says("#curl", &hello).await;
+    // The command is there to be copied; the token would go along.
+    let command = format!(
+        "curl -X PUT '{}/kv/hello' -H \"authorization: Bearer $TOKEN\"",
+        world.origin
+    );
+    browser.says("#curl", &command).await;
+    let shown = browser.text("body").await;
+    assert!(!shown.contains(OWNER), "{shown}");
     browser.click("#new").await;
     browser.fill("#editor-key", "a").await;
     browser.fill("#editor-value", "1").await;

@@ -45,9 +45,11 @@ impl<A: Api> Keys<A> {
                 let page = self.api.list(&self.prefix, cursor, self.limit).await;
                 page.map_err(Failure::of_read)
             });
-            let page = page.await.map_err(|error| self.given_up(error))?;
+            let mut page = page.await.map_err(|error| self.given_up(error))?;
             self.has_more = page.cursor.is_some();
             self.cursor = page.cursor;
+            // What is below another prefix is not ours to show, nor to clear.
+            page.keys.retain(|(key, _)| key.starts_with(&self.prefix));
             if !page.keys.is_empty() {
                 return Ok(page.keys);
             }

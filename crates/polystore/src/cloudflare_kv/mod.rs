@@ -12,7 +12,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 pub(crate) use self::listing::{Keys, scan};
 pub(crate) use self::reads::Reads;
@@ -92,6 +92,9 @@ pub(crate) enum Cause {
     NoKey,
     /// One of several keys may be all that is wrong, or they are too much together: ask for fewer.
     OneOfMany,
+    /// The reply is longer than is read.
+    #[allow(dead_code, reason = "a Worker's binding has no limit of ours")]
+    TooLong,
     /// Nothing.
     Other,
 }
@@ -107,6 +110,26 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
+    #[allow(dead_code, reason = "a Worker's binding says all at once")]
+    pub(crate) fn map(self, change: impl FnOnce(Error) -> Error) -> Self {
+        Self {
+            error: change(self.error),
+            ..self
+        }
+    }
+
+    /// What becomes of a reply about several keys, which are less each by itself.
+    #[allow(dead_code, reason = "a Worker's binding has no limit of ours")]
+    pub(crate) fn of_many(self) -> Self {
+        match self.cause {
+            Cause::TooLong => Self {
+                cause: Cause::OneOfMany,
+                ..self
+            },
+            Cause::NoKey | Cause::OneOfMany | Cause::Other => self,
+        }
+    }
+
     /// The error of what has only read.
     pub(crate) fn of_read(self) -> Error {
         self.error.not_applied()
@@ -188,17 +211,16 @@ struct Metadata {
     expires: f64,
 }
 
-/// When an entry expires by our metadata, if it is ours.
-pub(crate) fn own_expiry<'a>(metadata: Option<impl Deserializer<'a>>) -> Option<Expiry> {
-    let Metadata { expires } = Metadata::deserialize(metadata?).ok()?;
+/// When an entry expires by our metadata, a JSON text, if it is ours.
+pub(crate) fn own_expiry(metadata: Option<&str>) -> Option<Expiry> {
+    // To serde an array would be one, too.
+    let object = metadata.filter(|text| text.starts_with('{'))?;
+    let Metadata { expires } = serde_json::from_str(object).ok()?;
     Some(Expiry::At(Timestamp::from_fractional_millis(expires)))
 }
 
-/// When an entry expires by our metadata, or by Cloudflare's own expiry in seconds if others wrote it.
-pub(crate) fn expiry_of<'a>(
-    metadata: Option<impl Deserializer<'a>>,
-    expiration: Option<f64>,
-) -> Expiry {
+/// When an entry expires, by our metadata, or by Cloudflare's own expiry in seconds if others wrote it.
+pub(crate) fn expiry_of(metadata: Option<&str>, expiration: Option<f64>) -> Expiry {
     let theirs = || {
         let millis = expiration? * 1000.0;
         Some(Expiry::At(Timestamp::from_fractional_millis(millis)))
@@ -250,8 +272,6 @@ pub(crate) fn in_parts<C>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::value::RawValue;
-
     use super::*;
 
     #[test]
@@ -273,15 +293,20 @@ mod tests {
 
     #[test]
     fn our_metadata_counts_before_cloudflares_seconds_and_that_of_others_does_not() {
-        let expiry = |metadata: Option<&str>, expiration| {
-            let metadata = metadata.map(|text| serde_json::from_str::<&RawValue>(text).unwrap());
-            expiry_of(metadata, expiration).as_millis()
-        };
+        let expiry =
+            |metadata: Option<&str>, expiration| expiry_of(metadata, expiration).as_millis();
         assert_eq!(expiry(None, None), None);
         assert_eq!(expiry(None, Some(7.0)), Some(7000));
         assert_eq!(expiry(Some(r#"{"expires":6500}"#), Some(7.0)), Some(6500));
         assert_eq!(expiry(Some(r#"{"expires":6500.5}"#), None), Some(6501));
-        for other in [r#"{"a":1}"#, "[]", "5", r#""x""#, r#"{"expires":"soon"}"#] {
+        for other in [
+            r#"{"a":1}"#,
+            "[]",
+            "[5]",
+            "5",
+            r#""x""#,
+            r#"{"expires":"soon"}"#,
+        ] {
             assert_eq!(expiry(Some(other), Some(7.0)), Some(7000), "{other}");
             assert_eq!(expiry(Some(other), None), None, "{other}");
         }

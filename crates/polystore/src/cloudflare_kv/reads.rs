@@ -39,10 +39,6 @@ impl<A: Api> Trip for Reads<A> {
         error.is_retryable()
     }
 
-    fn may_repeat(_: &Vec<String>) -> bool {
-        true
-    }
-
     fn is_write(_: &Vec<String>) -> bool {
         false
     }

@@ -1,14 +1,18 @@
 //! Stores behind an HTTP API: a client with our TLS, replies in bounded memory, errors in our words.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, Response, StatusCode, Version};
+use rustls::ClientConfig;
 
 use super::TlsFiles;
+use crate::address::invalid;
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime;
 
 /// How long a connection that nobody uses is kept. Less than what servers and proxies keep them
 /// for, so that a request is rarely sent on one that is being closed.
@@ -18,38 +22,73 @@ const IDLE: Duration = Duration::from_secs(30);
 /// long that may take.
 const PING: Duration = Duration::from_secs(10);
 
-/// A client for all requests of one store. Reads the files of `tls`.
+/// The clients of one store: one for each runtime, as a connection moves only while the runtime does on which
+/// it was made.
 ///
-/// It follows no redirects and has no time limit of its own: both are for those who know what is asked.
-pub(crate) fn client(tls: &TlsFiles) -> Result<Client> {
-    client_with(tls.read()?.client_config()?)
+/// They follow no redirects and have no time limit of their own: both are for those who know what is asked.
+pub(crate) struct Clients {
+    config: ClientConfig,
+    /// The one that was used last is first.
+    made: Mutex<Vec<(runtime::Id, Client)>>,
 }
 
-/// The same for `http:` only: it trusts nobody, and needs no certificates on this system.
-#[cfg(feature = "http")]
-pub(crate) fn plain_client() -> Result<Client> {
-    let pem = super::Pem {
-        roots: None,
-        identity: None,
-    };
-    client_with(pem.client_config_with(rustls::RootCertStore::empty())?)
-}
+/// For how many runtimes a client is kept: those that have ended are not told from others.
+const MOST_RUNTIMES: usize = 8;
 
-fn client_with(mut config: rustls::ClientConfig) -> Result<Client> {
-    config.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
-    let client = Client::builder()
-        .tls_backend_preconfigured(config)
-        .redirect(Policy::none())
-        .referer(false)
-        .retry(reqwest::retry::never())
-        .pool_idle_timeout(IDLE)
-        .http2_keep_alive_interval(PING)
-        .http2_keep_alive_timeout(PING)
-        .user_agent(concat!("polystore-kv/", env!("CARGO_PKG_VERSION")));
-    client.build().map_err(|error| {
-        Error::new(ErrorKind::InvalidOption, "the HTTP client cannot be made")
-            .with_source(error.without_url())
-    })
+impl Clients {
+    /// Reads the files of `tls`.
+    pub(crate) fn new(tls: &TlsFiles) -> Result<Self> {
+        Ok(Self::with(tls.read()?.client_config()?))
+    }
+
+    /// The same for `http:` only: they trust nobody, and need no certificates on this system.
+    #[cfg(feature = "http")]
+    pub(crate) fn plain() -> Result<Self> {
+        let pem = super::Pem {
+            roots: None,
+            identity: None,
+        };
+        let config = pem.client_config_with(rustls::RootCertStore::empty())?;
+        Ok(Self::with(config))
+    }
+
+    fn with(mut config: ClientConfig) -> Self {
+        config.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
+        let made = Mutex::default();
+        Self { config, made }
+    }
+
+    /// The one for the runtime of the caller.
+    pub(crate) fn here(&self) -> Result<Client> {
+        let id = runtime::current()?.id();
+        // Nothing panics while it is held.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        match made.iter().position(|(of, _)| *of == id) {
+            Some(place) => made[..=place].rotate_right(1),
+            None => {
+                made.insert(0, (id, self.make()?));
+                made.truncate(MOST_RUNTIMES);
+            }
+        }
+        Ok(made[0].1.clone())
+    }
+
+    /// Another one.
+    pub(crate) fn make(&self) -> Result<Client> {
+        let client = Client::builder()
+            .tls_backend_preconfigured(self.config.clone())
+            .redirect(Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .pool_idle_timeout(IDLE)
+            .http2_keep_alive_interval(PING)
+            .http2_keep_alive_timeout(PING)
+            .user_agent(concat!("polystore-kv/", env!("CARGO_PKG_VERSION")));
+        client.build().map_err(|error| {
+            Error::new(ErrorKind::InvalidOption, "the HTTP client cannot be made")
+                .with_source(error.without_url())
+        })
+    }
 }
 
 /// A whole reply.
@@ -60,26 +99,21 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
 }
 
-/// Sends the request, and reads a reply of at most `most` bytes.
-///
-/// # Errors
-/// As [`lost`], and [`ErrorKind::Unreachable`] if the reply is longer.
-pub(crate) async fn send(request: RequestBuilder, most: usize) -> Result<Reply> {
-    let response = request.send().await.map_err(lost)?;
-    read(response, most).await
+/// Why a reply is not whole.
+pub(crate) enum Unread {
+    TooLong,
+    /// As [`lost`].
+    Lost(Error),
 }
 
 /// Reads what is left of a reply, of at most `most` bytes.
-pub(crate) async fn read(mut response: Response, most: usize) -> Result<Reply> {
+pub(crate) async fn read(mut response: Response, most: usize) -> Result<Reply, Unread> {
     let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(lost)? {
+    let failed = |error| Unread::Lost(lost(error));
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if body.len() + chunk.len() > most {
-            return Err(Error::new(
-                ErrorKind::Unreachable,
-                format!("the server's reply is longer than {most} bytes"),
-            )
-            .with_maybe_applied());
+            return Err(Unread::TooLong);
         }
         body.extend_from_slice(&chunk);
     }
@@ -89,6 +123,40 @@ pub(crate) async fn read(mut response: Response, most: usize) -> Result<Reply> {
         headers,
         body,
     })
+}
+
+/// Whether a reply says where it ends. One that does not is as long as the connection stays: then what was
+/// cut off looks like a whole one.
+pub(crate) fn tells_its_end(response: &Response) -> bool {
+    let headers = response.headers();
+    let chunked = |codings: &HeaderValue| {
+        let last = codings.to_str().ok().and_then(|all| all.rsplit(',').next());
+        last.is_some_and(|last| last.trim().eq_ignore_ascii_case("chunked"))
+    };
+    let codings = headers.get_all(TRANSFER_ENCODING).iter().next_back();
+    response.version() > Version::HTTP_11
+        || codings.map_or_else(|| headers.contains_key(CONTENT_LENGTH), chunked)
+        || matches!(
+            response.status(),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        )
+}
+
+/// The token in the environment variable that the option `option` names.
+pub(crate) fn token_in(variable: &str, option: &str) -> Result<String> {
+    // What does not look like the name of one may be the token itself.
+    let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let shown = match variable.starts_with(|c: char| !c.is_ascii_digit())
+        && variable.chars().all(is_name)
+    {
+        true => format!("the environment variable {variable}, which {option} names,"),
+        false => format!("the environment variable that {option} names"),
+    };
+    let token = std::env::var(variable).unwrap_or_default();
+    match token.trim() {
+        "" => Err(invalid(format!("{shown} has no token in it"))),
+        token => Ok(token.to_owned()),
+    }
 }
 
 /// The error of a request without a whole reply. A write that could not even be sent was
@@ -113,8 +181,9 @@ pub(crate) fn lost(error: reqwest::Error) -> Error {
 /// How long the server asks to wait: seconds, or a date (RFC 9110, section 10.2.3).
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More than a number here can be is long enough.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let at = httpdate::parse_http_date(value).ok()?;
     Some(at.duration_since(SystemTime::now()).unwrap_or_default())

@@ -10,6 +10,8 @@ mod real;
 mod redirects;
 mod replies;
 mod requests;
+mod runtimes;
+mod trust;
 
 use polystore_kv::{Error, ErrorKind, Result, Store, kv};
 

@@ -68,6 +68,35 @@ async fn another_origin_never_gets_the_token() {
 }
 
 #[tokio::test]
+async fn who_we_are_is_not_for_a_redirect_to_say() {
+    let other = full(|_| Answer::ours(200, "7"));
+    let authority = other.url("").replace("http://", "");
+    for (to, expected) in [
+        (format!("//{authority}/to/"), None),
+        (format!("http://evil:evil@{authority}/to/"), None),
+        (format!(r"\\evil:evil@{authority}/to/"), None),
+    ] {
+        let server = sending_on(307, to);
+        let store = with_token(&server);
+        assert_eq!(store.get::<u8>("a").await.unwrap(), Some(7));
+        store.set("a", &1).await.unwrap();
+        for request in other.seen() {
+            assert_eq!(request.header("authorization"), expected, "{request:?}");
+        }
+    }
+    assert_eq!(other.lines().len(), 6);
+    // Nor at the same place.
+    let own = sending_on(307, "/to/".to_owned());
+    let there = own.url("/to/").replace("//", "//evil:evil@");
+    let server = full(move |request| match request.target.strip_prefix("/from/") {
+        Some(rest) => Answer::new(307, &[("location", &format!("{there}{rest}"))], ""),
+        None => Answer::ours(200, "7"),
+    });
+    assert_eq!(with_token(&server).get::<u8>("a").await.unwrap(), Some(7));
+    assert_eq!(last(&own).header("authorization"), None);
+}
+
+#[tokio::test]
 async fn a_write_goes_on_only_where_it_stays_one() {
     for status in [301, 302, 303] {
         let server = sending_on(status, "/secret/".to_owned());

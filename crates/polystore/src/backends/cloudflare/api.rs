@@ -1,22 +1,23 @@
 //! The requests of Cloudflare's API, one function each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::failure;
-use crate::cloudflare_kv::{self, Cause, Failure, Listed, MOST_VALUE_BYTES, expiry_of};
-use crate::entry::Entry;
+use crate::cloudflare_kv::{self, Cause, Failure, Listed, MOST_VALUE_BYTES};
+use crate::entry::{Entry, Expiry};
+use crate::error::Error;
 use crate::link::Link;
 use crate::remote::TlsFiles;
-use crate::remote::web::{self, Reply};
+use crate::remote::web::{self, Clients, Reply, Unread};
 
 /// What a reply may have. Of a bulk read, Cloudflare bounds the values to 25 MiB, which JSON may double.
 const MOST_BYTES: usize = 64 << 20;
@@ -32,7 +33,7 @@ pub(super) struct Api {
     authorization: HeaderValue,
     tls: TlsFiles,
     timeout: Duration,
-    client: Link<Client>,
+    clients: Link<Clients>,
 }
 
 /// An entry as a bulk read has it.
@@ -54,9 +55,14 @@ struct Key {
 /// What every reply in JSON has.
 #[derive(Deserialize)]
 struct Answer<T> {
-    success: bool,
     result: Option<T>,
     result_info: Option<ResultInfo>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Outcome {
+    success: bool,
 }
 
 #[derive(Deserialize)]
@@ -81,10 +87,12 @@ struct Values {
     values: HashMap<String, Option<Found>>,
 }
 
+/// What became of a bulk write. It need not say how many were done.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Written {
-    unsuccessful_keys: Vec<String>,
+pub(super) struct Written {
+    pub(super) successful_key_count: Option<usize>,
+    pub(super) unsuccessful_keys: HashSet<String>,
 }
 
 impl Api {
@@ -99,34 +107,42 @@ impl Api {
             authorization,
             tls,
             timeout,
-            client: Link::default(),
+            clients: Link::default(),
         }
     }
 
     pub(super) async fn close(&self) {
-        self.client.close().await;
+        self.clients.close().await;
     }
 
     async fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
         let connect = || {
             let tls = self.tls.clone();
-            async move { web::client(&tls) }
+            async move { Clients::new(&tls) }
         };
-        let client: Arc<Client> = self.client.get(connect).await?;
-        let request = client.request(method, format!("{}{path}", self.url));
+        let clients: Arc<Clients> = self.clients.get(connect).await?;
+        let request = clients
+            .here()?
+            .request(method, format!("{}{path}", self.url));
         Ok(request.header(AUTHORIZATION, self.authorization.clone()))
     }
 
     /// A reply that is no refusal.
     async fn send(&self, request: RequestBuilder, most: usize) -> Result<Reply, Failure> {
-        let reply = web::send(request, most).await?;
-        if reply.status.is_success() {
-            return Ok(reply);
+        let response = request.send().await.map_err(web::lost)?;
+        if !web::tells_its_end(&response) {
+            return Err(failure::not_understood());
         }
-        let refusal: Refusal = serde_json::from_slice(&reply.body).unwrap_or_default();
-        let codes: Vec<i64> = refusal.errors.iter().map(|error| error.code).collect();
-        let wait = web::retry_after(&reply.headers);
-        Err(failure::refused(reply.status, &codes, wait))
+        let reply = web::read(response, most)
+            .await
+            .map_err(|unread| match unread {
+                Unread::TooLong => failure::too_long(most),
+                Unread::Lost(error) => error.into(),
+            })?;
+        match reply.status.is_success() {
+            true => Ok(reply),
+            false => Err(refused(&reply)),
+        }
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -134,12 +150,12 @@ impl Api {
         request: RequestBuilder,
     ) -> Result<Answer<T>, Failure> {
         let reply = self.send(request, MOST_BYTES).await?;
-        let answer: Result<Answer<T>, _> = serde_json::from_slice(&reply.body);
+        let outcome: Outcome = serde_json::from_slice(&reply.body).unwrap_or_default();
+        if !outcome.success {
+            return Err(refused(&reply));
+        }
         // The causes of serde may quote what is stored.
-        answer
-            .ok()
-            .filter(|answer| answer.success)
-            .ok_or_else(failure::not_understood)
+        serde_json::from_slice(&reply.body).map_err(|_| failure::not_understood())
     }
 
     async fn post<T: DeserializeOwned>(
@@ -147,13 +163,10 @@ impl Api {
         method: Method,
         path: &str,
         body: Vec<u8>,
-    ) -> Result<T, Failure> {
+    ) -> Result<Option<T>, Failure> {
         let request = self.request(method, path).await?;
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
-        self.ask(request)
-            .await?
-            .result
-            .ok_or_else(failure::not_understood)
+        Ok(self.ask(request).await?.result)
     }
 
     async fn metadata(&self, path: &str) -> Result<Option<Box<RawValue>>, Failure> {
@@ -161,16 +174,16 @@ impl Api {
         Ok(self.ask(request).await?.result)
     }
 
-    /// Puts up to 10,000 pairs, a JSON array. Gives the keys that were not.
-    pub(super) async fn put(&self, pairs: Vec<u8>) -> Result<Vec<String>, Failure> {
-        let written: Written = self.post(Method::PUT, "/bulk", pairs).await?;
-        Ok(written.unsuccessful_keys)
+    /// Puts up to 10,000 pairs, a JSON array.
+    pub(super) async fn put(&self, pairs: Vec<u8>) -> Result<Written, Failure> {
+        let written = self.post(Method::PUT, "/bulk", pairs).await?;
+        Ok(written.unwrap_or_default())
     }
 
-    /// Removes up to 10,000 keys, a JSON array. Gives those that were not.
-    pub(super) async fn remove(&self, keys: Vec<u8>) -> Result<Vec<String>, Failure> {
-        let written: Written = self.post(Method::POST, "/bulk/delete", keys).await?;
-        Ok(written.unsuccessful_keys)
+    /// Removes up to 10,000 keys, a JSON array.
+    pub(super) async fn remove(&self, keys: Vec<u8>) -> Result<Written, Failure> {
+        let written = self.post(Method::POST, "/bulk/delete", keys).await?;
+        Ok(written.unwrap_or_default())
     }
 }
 
@@ -184,7 +197,9 @@ impl cloudflare_kv::Api for Api {
     async fn read(&self, keys: &[&str]) -> Result<HashMap<String, Entry>, Failure> {
         let body = serde_json::json!({ "keys": keys, "type": "text", "withMetadata": true });
         let body = body.to_string().into_bytes();
-        let Values { values } = self.post(Method::POST, "/bulk/get", body).await?;
+        let found = self.post(Method::POST, "/bulk/get", body).await;
+        let found = found.map_err(Failure::of_many)?;
+        let Values { values } = found.ok_or_else(failure::not_understood)?;
         let entries = values.into_iter().filter_map(|(key, found)| {
             let found = found?;
             let expiry = expiry_of(found.metadata.as_deref(), found.expiration);
@@ -207,6 +222,7 @@ impl cloudflare_kv::Api for Api {
             }
             let expiration = reply.headers.get("expiration");
             let expiration = expiration.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+            let expiration = expiration.filter(|seconds: &f64| seconds.is_finite());
             let expiry = expiry_of(after.as_deref(), expiration);
             Ok(Entry::from_stored_bytes(&reply.body, expiry)?)
         };
@@ -227,20 +243,40 @@ impl cloudflare_kv::Api for Api {
         let request = self.request(Method::GET, &path).await?;
         let answer: Answer<Vec<Key>> = self.ask(request).await?;
         let keys = answer.result.ok_or_else(failure::not_understood)?;
-        let keys = keys.into_iter().map(|listed| {
-            let expiry = expiry_of(listed.metadata.as_deref(), listed.expiration);
-            (listed.name, expiry)
+        let next = answer.result_info.and_then(|info| info.cursor);
+        let next = next.filter(|next| !next.is_empty());
+        // From where it was, it would never come to an end.
+        if next.is_some() && next.as_deref() == cursor {
+            return Err(failure::not_understood());
+        }
+        let keys = keys.into_iter().map(|key| {
+            let expiry = expiry_of(key.metadata.as_deref(), key.expiration);
+            (key.name, expiry)
         });
-        let cursor = answer.result_info.and_then(|info| info.cursor);
         Ok(Listed {
             keys: keys.collect(),
-            cursor: cursor.filter(|cursor| !cursor.is_empty()),
+            cursor: next,
         })
     }
 
     /// The next request makes another connection.
     fn give_up(&self) {
-        self.client.drop_connection();
+        self.clients.drop_connection();
+    }
+}
+
+/// What a reply that is no success says.
+fn refused(reply: &Reply) -> Failure {
+    let refusal: Refusal = serde_json::from_slice(&reply.body).unwrap_or_default();
+    let codes: Vec<i64> = refusal.errors.iter().map(|error| error.code).collect();
+    // Without a code, a status that says nothing of a failure is no refusal.
+    if codes.is_empty() && reply.status.is_success() {
+        return failure::not_understood();
+    }
+    let refused = failure::refused(reply.status, &codes, web::retry_after(&reply.headers));
+    match reply.status.is_success() {
+        true => refused.map(Error::with_maybe_applied),
+        false => refused,
     }
 }
 
@@ -254,4 +290,9 @@ fn keys_path(prefix: &str, cursor: Option<&str>, limit: usize) -> String {
         query.append_pair("cursor", cursor);
     }
     format!("/keys?{}", query.finish())
+}
+
+/// When an entry expires, by what Cloudflare says of it.
+fn expiry_of(metadata: Option<&RawValue>, expiration: Option<f64>) -> Expiry {
+    cloudflare_kv::expiry_of(metadata.map(RawValue::get), expiration)
 }

@@ -31,6 +31,10 @@ pub(super) fn refused(status: StatusCode, codes: &[i64], wait: Option<Duration>)
         message.push(')');
         Failure::from(Error::new(kind, message))
     };
+    let asked = |failure: Failure| match wait {
+        Some(wait) => failure.map(|error| error.with_retry_after(wait)),
+        None => failure,
+    };
     if is_denied || says(&code::DENIED) {
         of(
             ErrorKind::Denied,
@@ -43,14 +47,10 @@ pub(super) fn refused(status: StatusCode, codes: &[i64], wait: Option<Duration>)
             "the account has used up what it may do in a day without paying",
         )
     } else if status == StatusCode::TOO_MANY_REQUESTS {
-        let failure = of(
+        asked(of(
             ErrorKind::Throttled,
             "Cloudflare asks for fewer requests, or for fewer writes of one key",
-        );
-        match wait {
-            Some(wait) => map(failure, |error| error.with_retry_after(wait)),
-            None => failure,
-        }
+        ))
     } else if says(&[code::NO_KEY]) {
         Failure {
             cause: Cause::NoKey,
@@ -64,7 +64,7 @@ pub(super) fn refused(status: StatusCode, codes: &[i64], wait: Option<Duration>)
         )
     } else if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
         let failure = of(ErrorKind::Unreachable, "Cloudflare failed at the request");
-        map(failure, |error| error.retryable(true).with_maybe_applied())
+        asked(failure.map(|error| error.retryable(true).with_maybe_applied()))
     } else if matches!(
         status,
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::URI_TOO_LONG
@@ -92,6 +92,16 @@ pub(super) fn not_understood() -> Failure {
         .into()
 }
 
+/// Of a reply of more than so many bytes.
+pub(super) fn too_long(most: usize) -> Failure {
+    let message = format!("Cloudflare's reply is longer than {most} bytes");
+    let error = Error::new(ErrorKind::Unreachable, message).with_maybe_applied();
+    Failure {
+        error,
+        cause: Cause::TooLong,
+    }
+}
+
 /// Of keys that Cloudflare says it has not written, and should be asked again for.
 pub(super) fn left_out() -> Error {
     Error::new(
@@ -108,13 +118,6 @@ pub(super) fn changed_meanwhile() -> Failure {
     Error::new(ErrorKind::Unreachable, message)
         .retryable(true)
         .into()
-}
-
-fn map(failure: Failure, change: impl FnOnce(Error) -> Error) -> Failure {
-    Failure {
-        error: change(failure.error),
-        ..failure
-    }
 }
 
 #[cfg(test)]

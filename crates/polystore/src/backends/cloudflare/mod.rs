@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use futures_core::stream::BoxStream;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
+use tokio::sync::RwLock;
 
 use self::api::Api;
 pub use self::given::Cloudflare;
@@ -26,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::gather::{Lane, Trip};
 use crate::opener::Opener;
 use crate::remote::TlsFiles;
+use crate::remote::web::token_in;
 use crate::runtime::TIMEOUT;
 use crate::store::Store;
 
@@ -45,7 +47,12 @@ fn open_with(mut address: Address, token: Option<String>) -> Result<Store> {
     let path = namespace_of(address.location())?;
     let base = base_of(address.take("base").as_deref().unwrap_or(BASE))?;
     let token = match (token, address.take("token_env")) {
-        (None, variable) => token_in(variable.as_deref().unwrap_or(TOKEN))?,
+        (None, Some(variable)) => token_in(&variable, "token_env")?,
+        (None, None) => token_in(TOKEN, "token_env").map_err(|_| {
+            invalid(format!(
+                "there is no token: set the environment variable {TOKEN} to an API token of Cloudflare"
+            ))
+        })?,
         (Some(token), None) => token,
         (Some(_), Some(_)) => {
             return Err(invalid(
@@ -101,22 +108,6 @@ fn base_of(base: &str) -> Result<String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-fn token_in(variable: &str) -> Result<String> {
-    // What is no name may be the token itself.
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if variable.is_empty() || !variable.chars().all(is_name) {
-        return Err(invalid(
-            "the option token_env is the name of an environment variable",
-        ));
-    }
-    let token = std::env::var(variable).ok();
-    token.filter(|token| !token.is_empty()).ok_or_else(|| {
-        invalid(format!(
-            "there is no token: set the environment variable {variable} to an API token of Cloudflare"
-        ))
-    })
-}
-
 fn bearer(token: &str) -> Result<HeaderValue> {
     let token = token.trim();
     let mut header = HeaderValue::from_str(&format!("Bearer {token}"))
@@ -131,6 +122,8 @@ struct Namespace {
     api: Arc<Api>,
     reads: Lane<Reads<Api>>,
     writes: Lane<Writes>,
+    /// Read by what takes several requests one after the other; closing waits for it.
+    at_work: RwLock<()>,
 }
 
 impl Namespace {
@@ -141,7 +134,13 @@ impl Namespace {
             reads: Lane::new(Arc::new(Reads(Arc::clone(&api))), timeout),
             writes: Lane::new(Arc::new(Writes(Arc::clone(&api))), timeout),
             api,
+            at_work: RwLock::new(()),
         }
+    }
+
+    async fn write_all_at_work(&self, changes: Vec<Change>) -> Result<()> {
+        let _at_work = self.at_work.read().await;
+        self.write_all(changes).await
     }
 
     /// Each part has the time of an operation.
@@ -176,6 +175,7 @@ impl Backend for Namespace {
     }
 
     async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Entry>>> {
+        let _at_work = self.at_work.read().await;
         cloudflare_kv::get_many(&self.reads, keys).await
     }
 
@@ -193,7 +193,8 @@ impl Backend for Namespace {
             let change = put(key, entry);
             change.map_err(|error| error.with_key(key))
         });
-        self.write_all(changes.collect::<Result<_>>()?).await
+        self.write_all_at_work(changes.collect::<Result<_>>()?)
+            .await
     }
 
     async fn del(&self, key: &str) -> Result<()> {
@@ -205,10 +206,12 @@ impl Backend for Namespace {
             let change = del(key);
             change.map_err(|error| error.with_key(key))
         });
-        self.write_all(changes.collect::<Result<_>>()?).await
+        self.write_all_at_work(changes.collect::<Result<_>>()?)
+            .await
     }
 
     async fn clear(&self, prefix: &str) -> Result<()> {
+        let _at_work = self.at_work.read().await;
         let mut keys = Keys::new(Arc::clone(&self.api), prefix);
         let mut gone: Vec<Change> = Vec::new();
         let mut is_begun = false;
@@ -233,6 +236,7 @@ impl Backend for Namespace {
     }
 
     async fn close(&self) -> Result<()> {
+        let _at_work = self.at_work.write().await;
         self.writes.finish().await;
         self.reads.finish().await;
         self.api.close().await;

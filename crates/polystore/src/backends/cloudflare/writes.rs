@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::join;
 
-use super::api::Api;
+use super::api::{Api, Written};
 use super::failure;
 use crate::cloudflare_kv::{Api as _, Cause, Failure, Kept, in_parts};
 use crate::entry::Entry;
@@ -101,10 +101,6 @@ impl Trip for Writes {
         true
     }
 
-    fn is_write(_: &Vec<Change>) -> bool {
-        true
-    }
-
     /// One alone has shared its request with the later one, and its fate.
     fn is_overtaken(op: &Vec<Change>, later: &Vec<Change>) -> bool {
         op.len() > 1
@@ -129,13 +125,10 @@ impl Writes {
         let mut parts = in_parts(changes, MOST_CHANGES, MOST_BYTES, |change| change.weight());
         while let Some(mut part) = parts.pop() {
             match self.request(&part).await {
-                Ok(unsuccessful) if unsuccessful.is_empty() => {}
-                Ok(unsuccessful) => {
+                Ok(written) => {
+                    let left = left_out(&part, &written);
                     let error = failure::left_out();
-                    let left = part
-                        .iter()
-                        .filter(|change| unsuccessful.contains(&change.key));
-                    failed.extend(left.map(|change| (change.key.as_str(), error.clone())));
+                    failed.extend(left.map(|key| (key, error.clone())));
                 }
                 // Where they are refused together, each half is tried alone.
                 Err(failure) if failure.cause == Cause::OneOfMany && part.len() > 1 => {
@@ -158,7 +151,7 @@ impl Writes {
         failed
     }
 
-    async fn request(&self, changes: &[&Change]) -> Result<Vec<String>, Failure> {
+    async fn request(&self, changes: &[&Change]) -> Result<Written, Failure> {
         let mut body = Vec::with_capacity(changes.iter().map(|one| one.weight() + 2).sum());
         for change in changes {
             body.push(if body.is_empty() { b'[' } else { b',' });
@@ -171,9 +164,25 @@ impl Writes {
         match changes.first() {
             Some(Change { pair: Some(_), .. }) => self.0.put(body).await,
             Some(_) => self.0.remove(body).await,
-            None => Ok(Vec::new()),
+            None => Ok(Written::default()),
         }
     }
+}
+
+/// The keys that were not written. Where it is not clear which these are, any of them may be one.
+fn left_out<'a>(part: &[&'a Change], written: &Written) -> impl Iterator<Item = &'a str> {
+    let unsuccessful = &written.unsuccessful_keys;
+    let keys = part.iter().map(|change| change.key.as_str());
+    let mut left: Vec<&str> = keys.filter(|key| unsuccessful.contains(*key)).collect();
+    let done = part.len() - left.len();
+    let is_clear = left.len() == unsuccessful.len()
+        && written
+            .successful_key_count
+            .is_none_or(|count| count >= done);
+    if !is_clear {
+        left = part.iter().map(|change| change.key.as_str()).collect();
+    }
+    left.into_iter()
 }
 
 #[cfg(test)]

@@ -115,10 +115,6 @@ impl Trip for Reads {
         self.0.is_transient(error)
     }
 
-    fn may_repeat(_: &Bytes) -> bool {
-        true
-    }
-
     fn is_write(_: &Bytes) -> bool {
         false
     }

@@ -130,16 +130,30 @@ pub(super) fn not_the_protocol(what: &'static str) -> Error {
     )
 }
 
-/// A reply in which the server is not the one that it was.
+/// A reply in which the server is not the one that it was. One that speaks the npm package's protocol has
+/// done what it was asked for, if it says so.
 pub(super) fn not_the_server(status: StatusCode) -> Error {
     let number = status.as_u16();
-    Error::new(
+    let error = Error::new(
         ErrorKind::Unreachable,
         format!(
             "something else than the store's server replied {number}: is there a proxy, or another server now?"
         ),
     )
-    .retryable(may_pass(number))
+    .retryable(may_pass(number));
+    match status.is_success() {
+        true => error.with_maybe_applied(),
+        false => error,
+    }
+}
+
+/// A reply in a version of the protocol that nobody knows here.
+pub(super) fn another_version() -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "the server speaks another version of the protocol than 1",
+    )
+    .with_maybe_applied()
 }
 
 /// A reply that ended before it was whole.

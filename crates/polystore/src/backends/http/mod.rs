@@ -29,6 +29,7 @@ use crate::error::Result;
 use crate::gather::Lane;
 use crate::opener::Opener;
 use crate::remote::TlsFiles;
+use crate::remote::web::token_in;
 use crate::runtime::{TIMEOUT, persist};
 use crate::store::Store;
 
@@ -53,7 +54,8 @@ fn open(address: Address) -> Result<Store> {
 /// The store at `address`, which knows us by `given`, or by what the URL says.
 fn store(mut address: Address, given: Option<Credential>) -> Result<Store> {
     let [token_env, timeout, max_reply, tls_ca, tls_cert, tls_key] = OPTIONS;
-    let token = address.take(token_env).map(|name| token_in(&name));
+    let token = address.take(token_env);
+    let token = token.map(|name| token_in(&name, token_env));
     let tls = TlsFiles::take(&mut address, [tls_ca, tls_cert, tls_key])?;
     let (base, user) = Base::new(address.scheme(), address.location(), address.kept_query())?;
     if base.is_plain() && tls.is_given() {
@@ -82,15 +84,6 @@ fn store(mut address: Address, given: Option<Credential>) -> Result<Store> {
     };
     address.finish(&OPTIONS)?;
     Ok(Store::new(Arc::new(Http::new(Server::new(config)))))
-}
-
-fn token_in(name: &str) -> Result<String> {
-    match std::env::var(name) {
-        Ok(token) if !token.trim().is_empty() => Ok(token.trim().to_owned()),
-        _ => Err(invalid(format!(
-            "the environment variable {name:?}, which polystore.token_env names, has no token in it"
-        ))),
-    }
 }
 
 struct Http {

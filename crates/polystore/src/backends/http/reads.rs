@@ -1,6 +1,6 @@
 //! Reads of keys: those that wait go in one request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join};
@@ -87,11 +87,16 @@ impl Reads {
             expiries: false,
         };
         for keys in keys.chunks(KEYS) {
+            let mut asked: HashSet<&str> = keys.iter().copied().collect();
             let body = wire::keys_body(keys.iter().copied());
             let ask = to.post("get", &[], wire::JSON, body)?.accept(wire::LINES);
             let mut lines = self.0.lines(to, &ask).await?;
             while let Some(line) = lines.next(patience).await? {
                 let (key, entry) = wire::read_line(&line, wanted)?;
+                // Each comes once; of others there could be any number.
+                if !asked.remove(&key[..]) {
+                    return Err(failure::not_the_protocol("a key that was not asked for"));
+                }
                 found.insert(key, entry);
             }
         }
@@ -193,10 +198,6 @@ impl Trip for Reads {
 
     fn is_transient(&self, error: &Error) -> bool {
         self.0.is_transient(error)
-    }
-
-    fn may_repeat(_: &Read) -> bool {
-        true
     }
 
     fn is_write(_: &Read) -> bool {

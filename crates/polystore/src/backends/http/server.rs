@@ -1,12 +1,14 @@
 //! A server, and what is known of it.
 
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::HeaderName;
-use reqwest::{Method, Response};
+use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{Method, Response, StatusCode};
 
 use super::base::Base;
 use super::failure;
@@ -51,6 +53,8 @@ pub(super) struct Server {
     link: Link<Connection>,
     /// What the server said last.
     known: Mutex<Info>,
+    /// Replies in the whole protocol since it was last found out that the server does not speak it.
+    news: AtomicUsize,
 }
 
 impl fmt::Debug for Server {
@@ -65,6 +69,7 @@ impl Server {
             config: Arc::new(config),
             link: Link::default(),
             known: Mutex::new(wire::info()),
+            news: AtomicUsize::new(0),
         }
     }
 
@@ -75,6 +80,9 @@ impl Server {
         }
         let config = Arc::clone(&self.config);
         let connection = self.link.get(|| Connection::make(config)).await?;
+        if connection.is_full() {
+            self.news.store(0, Relaxed);
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.clone_from(&connection.info);
         Ok(connection)
@@ -99,7 +107,7 @@ impl Server {
     /// A whole reply, of whichever status.
     pub(super) async fn ask(&self, to: &Arc<Connection>, ask: &Ask) -> Result<Reply> {
         let response = to.send(ask).await?;
-        let is_ours = version(&response).is_some();
+        let is_ours = self.is_ours(to, &response)?;
         let reply = transport::read(response, self.config.most, ask.method == Method::HEAD).await?;
         self.check(to, is_ours, &reply)?;
         Ok(reply)
@@ -108,13 +116,29 @@ impl Server {
     /// The lines of a reply that is no error.
     pub(super) async fn lines(&self, to: &Arc<Connection>, ask: &Ask) -> Result<Lines> {
         let response = to.send(ask).await?;
-        if response.status().is_success() && version(&response).is_some() {
+        let is_ours = self.is_ours(to, &response)?;
+        if response.status() == StatusCode::OK && is_ours {
             return Lines::new(response, self.config.most);
         }
-        let is_ours = version(&response).is_some();
         let reply = transport::read(response, self.config.most, false).await?;
         self.check(to, is_ours, &reply)?;
         Err(failure::of_reply(&reply, is_ours))
+    }
+
+    /// Whether a reply is in the words of the whole protocol. Where that is news, the next one who needs
+    /// the server asks again what it is.
+    fn is_ours(&self, to: &Arc<Connection>, response: &Response) -> Result<bool> {
+        let is_ours = speaks(response);
+        let is_news = match (&is_ours, to.protocol) {
+            (Err(_), _) => true,
+            // What stands in front of it may never let the question pass: it is asked less and less.
+            (Ok(true), Protocol::Npm) => (self.news.fetch_add(1, Relaxed) + 1).is_power_of_two(),
+            (Ok(true), Protocol::Full) | (Ok(false), _) => false,
+        };
+        if is_news {
+            self.link.lose(to);
+        }
+        is_ours
     }
 
     /// Fails if it is not the server that it was.
@@ -166,16 +190,7 @@ impl Connection {
     /// What the server says of its store, or `None` if it is one that does not know the question.
     async fn find_out(&self, ask: Ask) -> Result<Option<Info>> {
         let response = self.send(&ask).await?;
-        let is_ours = match version(&response) {
-            Some(b"1") => true,
-            Some(_) => {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    "the server speaks another version of the protocol than 1",
-                ));
-            }
-            None => false,
-        };
+        let is_ours = speaks(&response)?;
         let status = response.status().as_u16();
         if !is_ours && matches!(status, 200..400 | 400 | 404 | 405 | 406 | 501) {
             return Ok(None);
@@ -257,6 +272,11 @@ impl Connection {
     }
 }
 
-fn version(response: &Response) -> Option<&[u8]> {
-    Some(response.headers().get(VERSION)?.as_bytes())
+/// Whether it is a reply in the whole protocol.
+fn speaks(response: &Response) -> Result<bool> {
+    match response.headers().get(VERSION).map(HeaderValue::as_bytes) {
+        None => Ok(false),
+        Some(b"1") => Ok(true),
+        Some(_) => Err(failure::another_version()),
+    }
 }

@@ -3,18 +3,15 @@
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, IF_NONE_MATCH, LOCATION,
-    TRANSFER_ENCODING,
-};
-use reqwest::{Client, Method, Response, StatusCode, Url, Version};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_NONE_MATCH, LOCATION};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use super::base::{Base, User};
 use super::failure;
 use crate::address::invalid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::remote::TlsFiles;
-use crate::remote::web::{self, Reply};
+use crate::remote::web::{self, Clients, Reply, Unread};
 use crate::runtime::timed_out;
 
 /// How many redirects are followed for one request.
@@ -70,12 +67,14 @@ pub(super) struct Credential(HeaderValue);
 impl Credential {
     pub(super) fn token(token: &str) -> Result<Self> {
         let value = HeaderValue::try_from(format!("Bearer {token}"));
-        Self::of(value.ok().filter(|_| !token.is_empty()))
+        let is_right = !token.is_empty() && token.trim() == token;
+        Self::of(value.ok().filter(|_| is_right))
     }
 
     pub(super) fn user(user: &User) -> Result<Self> {
         // Whoever is asked with it: it is never sent.
-        let request = web::plain_client()?
+        let request = Clients::plain()?
+            .make()?
             .get("http://localhost")
             .basic_auth(&user.name, user.password.as_deref())
             .build();
@@ -94,17 +93,17 @@ impl Credential {
     }
 }
 
-/// The client of one store.
-pub(super) struct Transport(Client);
+/// The clients of one store.
+pub(super) struct Transport(Clients);
 
 impl Transport {
     /// Reads the files of `tls`, where they are needed.
     pub(super) fn new(base: &Base, tls: &TlsFiles) -> Result<Self> {
-        let client = match base.is_plain() {
-            true => web::plain_client(),
-            false => web::client(tls),
+        let clients = match base.is_plain() {
+            true => Clients::plain(),
+            false => Clients::new(tls),
         };
-        client.map(Self)
+        clients.map(Self)
     }
 
     /// The reply to `ask`, as far as it has come, after redirects. The credential goes nowhere but to where
@@ -115,9 +114,10 @@ impl Transport {
         base: &Base,
         credential: Option<&Credential>,
     ) -> Result<Response> {
+        let client = self.0.here()?;
         let mut url = ask.url.clone();
         for _ in 0..=REDIRECTS {
-            let mut request = self.0.request(ask.method.clone(), url.clone());
+            let mut request = client.request(ask.method.clone(), url.clone());
             request = request.header(ACCEPT, HeaderValue::from_static(ask.accept));
             if let Some(form) = ask.form {
                 request = request.header(CONTENT_TYPE, HeaderValue::from_static(form));
@@ -167,9 +167,12 @@ fn redirect(method: &Method, from: &Url, response: &Response) -> Result<Option<U
         ))
     };
     let target = location.to_str().ok().and_then(|to| from.join(to).ok());
-    let Some(to) = target.filter(|to| matches!(to.scheme(), "http" | "https")) else {
+    let Some(mut to) = target.filter(|to| matches!(to.scheme(), "http" | "https")) else {
         return refused("to what is no URL of HTTP");
     };
+    // Who we are is not for the server to say. A URL with a host takes both.
+    let _ = to.set_username("");
+    let _ = to.set_password(None);
     // Its path may be a secret.
     let origin = to.origin().ascii_serialization();
     if to.scheme() != from.scheme() {
@@ -191,24 +194,15 @@ pub(super) async fn read(response: Response, most: usize, is_head: bool) -> Resu
         check_end(&response)?;
     }
     let read = web::read(response, most).await;
-    // Only what was lost has a cause.
-    read.map_err(|error| match std::error::Error::source(&error) {
-        None => failure::too_long(most),
-        Some(_) => failure::cut_short().with_source(error).with_maybe_applied(),
+    read.map_err(|unread| match unread {
+        Unread::TooLong => failure::too_long(most),
+        Unread::Lost(error) => failure::cut_short().with_source(error).with_maybe_applied(),
     })
 }
 
-/// Fails if the reply is as long as the connection stays: then one that is cut off looks like a whole one.
+/// Fails if nobody could say whether the reply is whole.
 fn check_end(response: &Response) -> Result<()> {
-    let headers = response.headers();
-    let tells = response.version() > Version::HTTP_11
-        || headers.contains_key(CONTENT_LENGTH)
-        || headers.contains_key(TRANSFER_ENCODING)
-        || matches!(
-            response.status(),
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        );
-    match tells {
+    match web::tells_its_end(response) {
         true => Ok(()),
         false => Err(failure::no_length(response.status())),
     }
@@ -246,6 +240,9 @@ impl Lines {
             if let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(self.searched + at);
                 self.buffer.advance(1);
+                if line.len() > self.most {
+                    return Err(failure::too_long(self.most).not_applied());
+                }
                 self.searched = 0;
                 return Ok(Some(line.freeze()));
             }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::failure::{self, Problem};
@@ -40,7 +40,11 @@ pub(super) fn seconds_until(expiry: Expiry) -> Option<String> {
 
 /// The expiry of what stays for `seconds`.
 fn expiry_in(seconds: f64) -> Option<Expiry> {
-    let left = Duration::try_from_secs_f64(seconds.max(0.0)).ok()?;
+    // Not max, by which what is no number would be zero.
+    let left = match seconds < 0.0 && seconds.is_finite() {
+        true => Duration::ZERO,
+        false => Duration::try_from_secs_f64(seconds).ok()?,
+    };
     let at = Timestamp::after(left).unwrap_or(Timestamp::MAX);
     Some(Expiry::At(at))
 }
@@ -96,12 +100,17 @@ pub(super) fn seen_body(key: &str, seen: &Entry) -> String {
 struct Line<'a> {
     #[serde(borrow, default)]
     key: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
+    /// Also a `null`, which somebody else may have stored, is one.
+    #[serde(borrow, default, deserialize_with = "there")]
     value: Option<&'a RawValue>,
     #[serde(default)]
     ttl: Option<f64>,
     #[serde(default)]
     error: Option<Problem>,
+}
+
+fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// What lines are expected to hold.

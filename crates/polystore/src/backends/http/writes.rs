@@ -358,10 +358,6 @@ impl Trip for Writes {
         }
     }
 
-    fn is_write(_: &Write) -> bool {
-        true
-    }
-
     fn is_overtaken(op: &Write, later: &Write) -> bool {
         let keys: HashSet<&str> = op.keys().into_iter().collect();
         later.keys().iter().any(|key| keys.contains(key))

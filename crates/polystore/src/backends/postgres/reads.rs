@@ -123,10 +123,6 @@ impl Trip for Reads {
         self.0.is_transient(error)
     }
 
-    fn may_repeat(_: &Read) -> bool {
-        true
-    }
-
     fn is_write(_: &Read) -> bool {
         false
     }

@@ -264,10 +264,6 @@ impl Trip for Writes {
         }
     }
 
-    fn is_write(_: &Op) -> bool {
-        true
-    }
-
     fn is_overtaken(op: &Op, later: &Op) -> bool {
         op.keys().any(|key| later.keys().any(|other| other == key))
     }

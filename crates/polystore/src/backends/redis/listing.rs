@@ -176,7 +176,7 @@ impl Listing {
                 Err(error) => {
                     // Whoever answers next begins anew.
                     self.place = Place::default();
-                    let until = tokio::time::Instant::now() + backoff.next();
+                    let until = backoff.until(None);
                     if !self.server.is_transient(&error) || until >= deadline {
                         return Err(error);
                     }

@@ -201,10 +201,6 @@ impl Trip for Reader {
         self.server.is_transient(error)
     }
 
-    fn may_repeat(_: &Read) -> bool {
-        true
-    }
-
     fn is_write(_: &Read) -> bool {
         false
     }

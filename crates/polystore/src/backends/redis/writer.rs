@@ -169,10 +169,6 @@ impl Trip for Writer {
         }
     }
 
-    fn is_write(_: &Write) -> bool {
-        true
-    }
-
     fn is_overtaken(op: &Write, later: &Write) -> bool {
         op.keys().any(|key| later.keys().any(|other| key == other))
     }

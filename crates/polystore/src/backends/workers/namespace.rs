@@ -58,7 +58,7 @@ impl Namespace {
             (Some(entry), listed)
                 if listed == self.expiry(key).await.map_err(Failure::of_read)? =>
             {
-                // What no listing shows yet was written just now; that Cloudflare ends it is all there could be.
+                // What no listing shows yet has no expiry that could be read.
                 Ok(Some(entry.with_expiry(listed.unwrap_or(Expiry::Never))))
             }
             _ => Err(changed_meanwhile()),
@@ -84,17 +84,21 @@ impl Namespace {
     }
 
     /// What is under keys that are all there. It fails if one of them is not.
-    async fn read_there(&self, keys: &[&str]) -> Result<HashMap<String, Entry>, Failure> {
+    async fn read_there(&self, keys: &[&str]) -> Result<Answered, Failure> {
         let read = SendWrapper::new(self.0.get_bulk(keys).text_with_metadata::<Value>());
         let found = read.await.map_err(|error| thrown(&error))?;
+        let left = not_in(&found, keys);
         let entries = found
             .into_iter()
             .filter_map(|(key, (value, metadata))| Some((key, entry(value?, metadata.as_ref()))));
-        Ok(entries.collect())
+        Ok(Answered {
+            found: entries.collect(),
+            left,
+        })
     }
 
     /// What is under many keys.
-    async fn read_many(&self, keys: &[&str]) -> Result<HashMap<String, Entry>, Failure> {
+    async fn read_many(&self, keys: &[&str]) -> Result<Answered, Failure> {
         let failure = match self.read_there(keys).await {
             Ok(found) => return Ok(found),
             Err(failure) => failure,
@@ -111,21 +115,43 @@ impl Namespace {
             .filter_map(|key| Some((*key, values.get(*key)?.as_deref()?)))
             .partition(|(_, value)| value.is_empty());
         let there: Vec<&str> = there.into_iter().map(|(key, _)| key).collect();
-        let mut found = match &there[..] {
-            [] => HashMap::new(),
+        let mut answered = match &there[..] {
+            [] => Answered::default(),
             there => self.read_there(there).await?,
         };
-        let empty = empty
-            .into_iter()
-            .map(|(key, _)| (key.to_owned(), entry(String::new(), None)));
-        found.extend(empty);
-        Ok(found)
+        for (key, _) in empty {
+            let empty = entry(String::new(), None);
+            answered.found.insert(key.to_owned(), empty);
+        }
+        answered.left.extend(not_in(&values, keys));
+        Ok(answered)
     }
+}
+
+/// What came of a bulk read.
+#[derive(Default)]
+struct Answered {
+    found: HashMap<String, Entry>,
+    /// Keys of which it said nothing.
+    left: Vec<String>,
+}
+
+/// Of names that are something else to JavaScript, such as `0` and `__proto__`, a bulk read says nothing.
+fn not_in<V>(answered: &HashMap<String, V>, keys: &[&str]) -> Vec<String> {
+    let left = keys.iter().filter(|key| !answered.contains_key(**key));
+    left.map(|key| (*key).to_owned()).collect()
 }
 
 /// What a binding has of a value beside it is metadata alone.
 fn entry(value: String, metadata: Option<&Value>) -> Entry {
-    Entry::from_stored(value, own_expiry(metadata).unwrap_or(Expiry::Unread))
+    Entry::from_stored(
+        value,
+        own_expiry(text(metadata).as_deref()).unwrap_or(Expiry::Unread),
+    )
+}
+
+fn text(metadata: Option<&Value>) -> Option<String> {
+    metadata.map(Value::to_string)
 }
 
 impl Api for Namespace {
@@ -146,12 +172,12 @@ impl Api for Namespace {
             let found = found.filter_map(|(key, entry)| Some(((*key).to_owned(), entry?)));
             return Ok(found.collect());
         }
-        let mut found = self.read_many(keys).await?;
+        let Answered { mut found, left } = self.read_many(keys).await?;
         // Bytes that are no text come as text nevertheless.
         let is_doubtful = |entry: &Entry| entry.json().contains(REPLACEMENT);
         let doubtful = found.iter().filter(|(_, entry)| is_doubtful(entry));
         let doubtful: Vec<String> = doubtful.map(|(key, _)| key.clone()).collect();
-        for key in doubtful {
+        for key in left.into_iter().chain(doubtful) {
             match self.read_alone(&key).await? {
                 Some(entry) => found.insert(key, entry),
                 None => found.remove(&key),
@@ -164,7 +190,7 @@ impl Api for Namespace {
         let read = async { self.0.get(key).bytes_with_metadata::<Value>().await };
         let read = SendWrapper::new(read).await;
         let (value, metadata) = read.map_err(|error| thrown(&error))?;
-        let expiry = own_expiry(metadata.as_ref()).unwrap_or(Expiry::Unread);
+        let expiry = own_expiry(text(metadata.as_ref()).as_deref()).unwrap_or(Expiry::Unread);
         let entry = value.map(|value| Entry::from_stored_bytes(&value, expiry));
         // Of several keys, this one is all that is wrong.
         entry.transpose().map_err(|error| Failure {
@@ -195,7 +221,7 @@ impl Api for Namespace {
         #[expect(clippy::cast_precision_loss, reason = "seconds of any date fit")]
         let keys = page.keys.into_iter().map(|key| {
             let expiration = key.expiration.map(|seconds| seconds as f64);
-            let expiry = expiry_of(key.metadata.as_ref(), expiration);
+            let expiry = expiry_of(text(key.metadata.as_ref()).as_deref(), expiration);
             (key.name, expiry)
         });
         Ok(Listed {

@@ -68,7 +68,7 @@ impl<T: Trip> Batch<T> {
             Err(error) => error.retry_after(),
             Ok(_) => None,
         });
-        let until = Instant::now() + backoff.next().max(asked.max().unwrap_or_default());
+        let until = backoff.until(asked.max());
         // What is not sent again, and has been done or may have been.
         let mut over: Vec<T::Op> = Vec::new();
         // From the last to the first, so that it is known what has overtaken what.

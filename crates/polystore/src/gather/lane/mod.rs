@@ -58,11 +58,16 @@ pub(crate) trait Trip: Send + Sync + 'static {
     /// Whether an operation that failed like this may succeed if it is sent again by itself.
     fn is_transient(&self, error: &Error) -> bool;
 
-    /// Whether sending it twice does no more than sending it once.
-    fn may_repeat(op: &Self::Op) -> bool;
-
     /// Whether it changes anything.
-    fn is_write(op: &Self::Op) -> bool;
+    fn is_write(op: &Self::Op) -> bool {
+        let _ = op;
+        true
+    }
+
+    /// Whether sending it twice does no more than sending it once.
+    fn may_repeat(op: &Self::Op) -> bool {
+        !Self::is_write(op)
+    }
 
     /// Whether `later`, which has been done or may have been, makes it wrong to send `op` again.
     fn is_overtaken(op: &Self::Op, later: &Self::Op) -> bool {
