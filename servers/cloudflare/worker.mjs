@@ -24,6 +24,11 @@ export default {
   async fetch(request, env) {
     const url = new URL(request.url);
     if (url.pathname.startsWith("/test/")) return control(request, url, env);
+    const [, name, path] = /^\/worker\/([^/]+)(\/.*)$/.exec(url.pathname) ?? [];
+    if (name !== undefined) {
+      const at = new URL(path + url.search, `https://${name}.test`);
+      return env[`worker:${name}`].fetch(new Request(at, request));
+    }
     try {
       return await answer(request, url, env);
     } catch (error) {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::ports;
 use crate::server::{Ends, Server, line, with_query};
 use crate::skip;
@@ -17,6 +19,61 @@ const ENDS: Ends = Ends {
 };
 
 const ACCOUNT: &str = "polystore-test";
+
+/// A Worker that runs beside the API.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    name: String,
+    folder: PathBuf,
+    files: Vec<PathBuf>,
+    variables: Value,
+    namespaces: Value,
+}
+
+impl Worker {
+    /// That of a folder, which has a `worker.mjs` and what it imports.
+    #[must_use]
+    pub fn new(name: &str, folder: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.to_owned(),
+            folder: folder.into(),
+            files: Vec::new(),
+            variables: json!({}),
+            namespaces: json!({}),
+        }
+    }
+
+    /// With one more file that it may import, by its name.
+    #[must_use]
+    pub fn file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.files.push(file.into());
+        self
+    }
+
+    /// With a variable in its environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables[name] = value.into();
+        self
+    }
+
+    /// With the namespace of this number by a name of its own, besides `n0` and so on.
+    #[must_use]
+    pub fn namespace(mut self, name: &str, number: u32) -> Self {
+        self.namespaces[name] = format!("n{number}").into();
+        self
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "folder": self.folder,
+            "files": self.files,
+            "variables": self.variables,
+            "namespaces": self.namespaces,
+        })
+    }
+}
 
 /// One server with an account of empty namespaces, `n0` and so on.
 #[derive(Debug)]
@@ -47,7 +104,19 @@ impl Cloudflare {
     /// If it does not start, or is missing in CI.
     #[must_use]
     pub fn with_namespaces(namespaces: u32) -> Option<Self> {
+        Self::with_workers(namespaces, &[])
+    }
+
+    /// One with Workers beside it, which have the same namespaces. They answer by [`ask_worker`](Self::ask_worker).
+    ///
+    /// # Panics
+    /// If it does not start, or is missing in CI.
+    #[must_use]
+    pub fn with_workers(namespaces: u32, workers: &[Worker]) -> Option<Self> {
         let folder = folder();
+        let workers =
+            serde_json::to_string(&workers.iter().map(Worker::to_json).collect::<Vec<_>>());
+        let workers = workers.expect("text is JSON");
         let node = Command::new("node").arg("--version").output();
         let is_there = node.is_ok_and(|node| node.status.success());
         if !is_there || !folder.join("node_modules/miniflare").exists() {
@@ -57,7 +126,7 @@ impl Cloudflare {
         let server = Server::new("cloudflare", &ENDS, None);
         let port = server.start_on_free_ports(|| {
             let port = ports::free();
-            (port, launch(&server, &folder, port, namespaces))
+            (port, launch(&server, &folder, port, namespaces, &workers))
         });
         Some(Self { server, port })
     }
@@ -89,6 +158,22 @@ impl Cloudflare {
         let path =
             format!("/client/v4/accounts/{ACCOUNT}/storage/kv/namespaces/n{namespace}{path}");
         ask(self.port, method, &path, body).expect("the server runs")
+    }
+
+    /// What the Worker of that name answers. It may take two minutes.
+    ///
+    /// # Panics
+    /// If it cannot be asked.
+    pub fn ask_worker(
+        &self,
+        name: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        let path = format!("/worker/{name}{path}");
+        request(self.port, method, &path, headers, body).expect("the server runs")
     }
 
     /// Orders the Worker to do what `worker.mjs` has under `/test/`, like `put`, with a body in JSON.
@@ -131,7 +216,13 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("cloudflare")
 }
 
-fn launch(server: &Server, folder: &Path, port: u16, namespaces: u32) -> Result<(), String> {
+fn launch(
+    server: &Server,
+    folder: &Path,
+    port: u16,
+    namespaces: u32,
+    workers: &str,
+) -> Result<(), String> {
     let script = folder.join("serve.mjs").to_string_lossy().into_owned();
     let data = server.folder().to_string_lossy().into_owned();
     let tokens = format!(
@@ -147,6 +238,7 @@ fn launch(server: &Server, folder: &Path, port: u16, namespaces: u32) -> Result<
         namespaces.to_string(),
         ACCOUNT.to_owned(),
         tokens,
+        workers.to_owned(),
     ];
     // What it makes besides goes with the folder.
     let data = line([format!("TMPDIR={data}")]);
@@ -156,35 +248,75 @@ fn launch(server: &Server, folder: &Path, port: u16, namespaces: u32) -> Result<
     })
 }
 
-/// The status and the body. The runtime holds on to the connection, whatever it is asked for, and by HTTP/1.0
-/// it says how long its answer is.
+/// What a server answers.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: u16,
+    /// A line for each header, its name in small letters.
+    pub headers: Vec<String>,
+    /// What comes after them.
+    pub body: String,
+}
+
+impl Reply {
+    /// The value of the header of this name, in small letters.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.headers.iter().filter_map(|line| line.split_once(": "));
+        pairs.find_map(|(given, value)| (given == name).then_some(value))
+    }
+}
+
+/// The status and the body.
 fn ask(port: u16, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
+    let reply = request(port, method, path, &[], body)?;
+    Ok((reply.status, reply.body))
+}
+
+/// The runtime holds on to the connection, whatever it is asked for, and by HTTP/1.0 it says how long its answer is.
+fn request(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<Reply> {
+    let more = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"));
     let request = format!(
         "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {}\r\n\
-         Content-Length: {}\r\n\r\n{body}",
+         Content-Length: {}\r\n{}\r\n{body}",
         Cloudflare::TOKEN,
-        body.len()
+        body.len(),
+        more.collect::<String>()
     );
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(150)))?;
     stream.write_all(request.as_bytes())?;
     let mut stream = BufReader::new(stream);
-    let (mut status, mut length) = (0, 0);
+    let mut line = String::new();
+    stream.read_line(&mut line)?;
+    let status = line.split(' ').nth(1).unwrap_or_default();
+    let status = status.parse().map_err(io::Error::other)?;
+    let mut headers = Vec::new();
     loop {
         let mut line = String::new();
         stream.read_line(&mut line)?;
-        let line = line.trim_end().to_ascii_lowercase();
-        match line.split_once(' ') {
-            Some(("content-length:", bytes)) => length = bytes.parse().map_err(io::Error::other)?,
-            Some((version, rest)) if version.starts_with("http/") => {
-                let code = rest.split(' ').next().unwrap_or_default();
-                status = code.parse().map_err(io::Error::other)?;
-            }
-            None if line.is_empty() => break,
-            _ => {}
-        }
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
+        headers.push(format!("{}: {value}", name.to_ascii_lowercase()));
     }
-    let mut body = vec![0; length];
+    let mut reply = Reply {
+        status,
+        headers,
+        body: String::new(),
+    };
+    let length = reply.header("content-length").unwrap_or("0");
+    let mut body = vec![0; length.parse().map_err(io::Error::other)?];
     stream.read_exact(&mut body)?;
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    reply.body = String::from_utf8_lossy(&body).into_owned();
+    Ok(reply)
 }

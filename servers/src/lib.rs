@@ -52,7 +52,7 @@ mod wasm;
 pub use certificates::{Certificates, Tls};
 #[cfg(unix)]
 pub use chromium::Chromium;
-pub use cloudflare::Cloudflare;
+pub use cloudflare::{Cloudflare, Reply, Worker};
 #[cfg(unix)]
 pub use etcd::{Etcd, EtcdBuilder, EtcdCluster};
 #[cfg(feature = "browser")]

@@ -1,5 +1,6 @@
 //! `cargo xtask browser`: what runs in browsers and Workers, compiled to WebAssembly.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,11 +27,42 @@ const PORT: &str = "8080";
 /// The profile of what people would load.
 const SMALL: &str = "wasm-small";
 
-/// What is built: a package, and the profile in the workspace's Cargo.toml.
-const MODULES: [(&str, &str); 3] = [
-    (EXAMPLE, SMALL),
-    ("polystore-wasm-conformance", "wasm-test"),
-    ("polystore-wasm-store", SMALL),
+/// What is built.
+struct Module {
+    package: &'static str,
+    /// Its folder in `target/browser`, and what its files begin with.
+    name: &'static str,
+    /// In the workspace's Cargo.toml.
+    profile: &'static str,
+    /// What a Worker begins with, which comes beside it.
+    worker: Option<&'static str>,
+}
+
+const MODULES: [Module; 4] = [
+    Module {
+        package: EXAMPLE,
+        name: EXAMPLE,
+        profile: SMALL,
+        worker: None,
+    },
+    Module {
+        package: "polystore-wasm-conformance",
+        name: "conformance",
+        profile: "wasm-test",
+        worker: Some("wasm/conformance/worker.mjs"),
+    },
+    Module {
+        package: "polystore-wasm-store",
+        name: "store",
+        profile: SMALL,
+        worker: None,
+    },
+    Module {
+        package: "link-shortener",
+        name: "worker",
+        profile: SMALL,
+        worker: Some("examples/worker/worker.mjs"),
+    },
 ];
 
 /// `cargo xtask browser build`.
@@ -55,7 +87,7 @@ pub(crate) fn test() -> Outcome<bool> {
 
 /// `cargo xtask browser example [PORT]`: builds the page of `examples/browser`, and serves it.
 pub(crate) fn example(port: Option<&str>) -> Outcome<bool> {
-    make(MODULES.iter().filter(|(package, _)| *package == EXAMPLE))?;
+    make(MODULES.iter().filter(|module| module.name == EXAMPLE))?;
     let mut pages = run::cargo(["run", "--package", "polystore-servers"]);
     pages.args(["--features", "browser", "--bin", "pages", "--"]);
     pages.arg(port.unwrap_or(PORT));
@@ -72,22 +104,25 @@ pub(crate) fn prepare() -> Outcome {
     make(&MODULES)
 }
 
-fn make<'a>(modules: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> Outcome {
+fn make<'a>(modules: impl IntoIterator<Item = &'a Module>) -> Outcome {
     let toolchain = Toolchain::find()?;
     let bindgen = bindgen()?;
-    for (package, profile) in modules {
+    for module in modules {
         let mut cargo = toolchain.cargo("build");
-        run::run(cargo.args(["--package", package, "--profile", profile]))?;
-        let folder = Toolchain::folder().join(TARGET).join(profile);
-        let module = folder.join(package.replace('-', "_") + ".wasm");
-        let name = package.trim_start_matches("polystore-wasm-");
-        let out = run::root().join("target/browser").join(name);
+        run::run(cargo.args(["--package", module.package, "--profile", module.profile]))?;
+        let folder = Toolchain::folder().join(TARGET).join(module.profile);
+        let file = folder.join(module.package.replace('-', "_") + ".wasm");
+        let out = run::root().join("target/browser").join(module.name);
         let mut bind = command(&bindgen);
-        bind.args(["--target", "web", "--no-typescript", "--out-name", name]);
-        bind.args(["--remove-name-section", "--remove-producers-section"]);
-        run::run(bind.arg("--out-dir").arg(&out).arg(module))?;
-        if *profile == SMALL {
-            size::make_small(name, &out)?;
+        bind.args(["--target", "web", "--no-typescript", "--out-name"]);
+        bind.args([module.name, "--remove-name-section", "--remove-producers-section"]);
+        run::run(bind.arg("--out-dir").arg(&out).arg(file))?;
+        if module.profile == SMALL {
+            size::make_small(module.name, &out)?;
+        }
+        if let Some(worker) = module.worker {
+            let copied = fs::copy(run::root().join(worker), out.join("worker.mjs"));
+            copied.map_err(|problem| format!("{worker}: {problem}"))?;
         }
     }
     Ok(())

@@ -43,6 +43,7 @@
 //! | [etcd](stores::etcd) | `etcd://a,b,c` | `etcd` |
 //! | [HTTP](stores::http) | `https://host/path` | `http` |
 //! | [Cloudflare KV](stores::cloudflare) | `cloudflare://ACCOUNT/NAMESPACE` | `cloudflare` |
+//! | [Cloudflare KV, in a Worker](stores::workers) | a `worker::kv::KvStore` | `worker-0_8` |
 //! | [web storage](stores::web_storage) | `localstorage:`, `sessionstorage:` | `web_storage` |
 //! | [cookies](stores::cookie) | `cookie:` | `cookie` |
 //!
@@ -85,6 +86,11 @@ mod backends;
     target_family = "wasm"
 ))]
 mod browser;
+#[cfg(any(
+    all(feature = "cloudflare", not(target_family = "wasm")),
+    all(feature = "worker-0_8", target_family = "wasm")
+))]
+mod cloudflare_kv;
 mod decimal;
 #[cfg(not(target_family = "wasm"))]
 mod disk;

@@ -575,3 +575,28 @@ pub mod cookie {}
 /// where the browser gives the page no storage, as in some private windows;
 /// [`Unreachable`](crate::ErrorKind::Unreachable) when it cannot open the database.
 pub mod local_forage {}
+/// A `worker::kv::KvStore` (feature `worker-0_8`) — a namespace of Cloudflare KV, inside a Worker, by its binding.
+///
+/// ```ignore
+/// #[event(fetch)]
+/// async fn main(request: Request, env: Env, _: Context) -> worker::Result<Response> {
+///     let store = polystore_kv::kv(env.kv("LINKS")?).map_err(|error| error.to_string())?;
+///     // …
+/// }
+/// ```
+///
+/// Make the store **in each request**, which costs nothing: what a Worker waits for belongs to the request that asked, so
+/// one in a `static` would have requests wait for each other's. `examples/worker` is a whole Worker.
+///
+/// It keeps the bytes of [the store by the REST API](cloudflare), and everything that stands there of consistency, expiry,
+/// limits and what is no JSON holds here too: both may share a namespace, and so may the npm package in a Worker. There is no
+/// `insert`, `touch` or `prune`. Of an entry that others wrote, only a listing has Cloudflare's own expiry: `ttl` and
+/// `entry` ask for one there, and a plain `get` does not.
+///
+/// **Operations**, of which Cloudflare gives a Worker 1,000 for each request, are shared: of many reads at once up to 100
+/// keys go in one. Each write and removal is one, six at a time, those of one key in their order. When the 1,000 or a
+/// day's free limit are used up, the error is [`Full`](crate::ErrorKind::Full). One key can be written once a second:
+/// what is written more often is tried again, for up to the 10 seconds that an operation waits.
+///
+/// **Listings** read 1,000 keys at a time. A value is in memory twice while it is read or written, and a Worker has 128 MB.
+pub mod workers {}

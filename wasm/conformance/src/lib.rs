@@ -6,6 +6,8 @@
 
 #![cfg(target_family = "wasm")]
 
+mod namespace;
+
 use std::future::{Future, poll_fn, ready};
 use std::panic;
 use std::pin::pin;
@@ -36,13 +38,6 @@ pub fn names() -> Vec<String> {
 #[wasm_bindgen]
 pub async fn examine(url: String, property: String) -> String {
     outcome(property, move || kv(&url)).await
-}
-
-/// As [`examine`], on a namespace of Cloudflare KV.
-#[wasm_bindgen(js_name = examineNamespace)]
-pub async fn examine_namespace(namespace: JsValue, property: String) -> String {
-    let _ = namespace;
-    outcome(property, || kv("memory:")).await
 }
 
 /// The store over HTTP at a URL, asked with a token.

@@ -26,7 +26,7 @@ pub(crate) mod redis;
 pub(crate) mod sqlite;
 #[cfg(all(feature = "web_storage", target_family = "wasm"))]
 pub(crate) mod web_storage;
-#[cfg(all(feature = "workers", target_family = "wasm"))]
+#[cfg(all(feature = "worker-0_8", target_family = "wasm"))]
 pub(crate) mod workers;
 
 #[cfg(not(all(feature = "cloudflare", not(target_family = "wasm"))))]

@@ -6,6 +6,8 @@
 mod browser;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(all(feature = "workers", unix))]
+mod workers;
 
 use std::future::ready;
 use std::path::{Path, PathBuf};
@@ -74,6 +76,8 @@ fn main() -> ExitCode {
     let suite = with_cloudflare(suite);
     #[cfg(all(feature = "browser", unix))]
     let suite = browser::with_pages(suite);
+    #[cfg(all(feature = "workers", unix))]
+    let suite = workers::with_workers(suite);
     suite.run()
 }
 

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::MOST_VALUE_BYTES;
-use super::failure::{self, Cause, Failure};
-use crate::entry::{Entry, Expiry, Timestamp};
+use super::failure;
+use crate::cloudflare_kv::{self, Cause, Failure, Listed, MOST_VALUE_BYTES};
+use crate::entry::{Entry, Expiry};
 use crate::error::Error;
 use crate::link::Link;
 use crate::remote::TlsFiles;
@@ -32,7 +32,7 @@ pub(super) struct Api {
     /// `Bearer` and the token, which is not shown.
     authorization: HeaderValue,
     tls: TlsFiles,
-    pub(super) timeout: Duration,
+    timeout: Duration,
     clients: Link<Clients>,
 }
 
@@ -46,16 +46,10 @@ struct Found {
 
 /// A key in a listing.
 #[derive(Deserialize)]
-pub(super) struct Listed {
-    pub(super) name: String,
+struct Key {
+    name: String,
     metadata: Option<Box<RawValue>>,
     expiration: Option<f64>,
-}
-
-impl Listed {
-    pub(super) fn expiry(&self) -> Expiry {
-        expiry_of(self.metadata.as_deref(), self.expiration)
-    }
 }
 
 /// What every reply in JSON has.
@@ -117,11 +111,6 @@ impl Api {
         }
     }
 
-    /// The connections may be dead: the next request makes another.
-    pub(super) fn give_up(&self) {
-        self.clients.drop_connection();
-    }
-
     pub(super) async fn close(&self) {
         self.clients.close().await;
     }
@@ -180,8 +169,32 @@ impl Api {
         Ok(self.ask(request).await?.result)
     }
 
-    /// What is under up to a hundred keys.
-    pub(super) async fn read(&self, keys: &[&str]) -> Result<HashMap<String, Entry>, Failure> {
+    async fn metadata(&self, path: &str) -> Result<Option<Box<RawValue>>, Failure> {
+        let request = self.request(Method::GET, path).await?;
+        Ok(self.ask(request).await?.result)
+    }
+
+    /// Puts up to 10,000 pairs, a JSON array.
+    pub(super) async fn put(&self, pairs: Vec<u8>) -> Result<Written, Failure> {
+        let written = self.post(Method::PUT, "/bulk", pairs).await?;
+        Ok(written.unwrap_or_default())
+    }
+
+    /// Removes up to 10,000 keys, a JSON array.
+    pub(super) async fn remove(&self, keys: Vec<u8>) -> Result<Written, Failure> {
+        let written = self.post(Method::POST, "/bulk/delete", keys).await?;
+        Ok(written.unwrap_or_default())
+    }
+}
+
+impl cloudflare_kv::Api for Api {
+    const UNDER_WAY: usize = 2;
+
+    fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    async fn read(&self, keys: &[&str]) -> Result<HashMap<String, Entry>, Failure> {
         let body = serde_json::json!({ "keys": keys, "type": "text", "withMetadata": true });
         let body = body.to_string().into_bytes();
         let found = self.post(Method::POST, "/bulk/get", body).await;
@@ -195,8 +208,7 @@ impl Api {
         Ok(entries.collect())
     }
 
-    /// What is under a key that a bulk read does not give: it is too large for that, or no text.
-    pub(super) async fn read_alone(&self, key: &str) -> Result<Option<Entry>, Failure> {
+    async fn read_alone(&self, key: &str) -> Result<Option<Entry>, Failure> {
         let key = utf8_percent_encode(key, IN_A_PATH);
         let (value, metadata) = (format!("/values/{key}"), format!("/metadata/{key}"));
         let read = async {
@@ -221,34 +233,15 @@ impl Api {
         }
     }
 
-    async fn metadata(&self, path: &str) -> Result<Option<Box<RawValue>>, Failure> {
-        let request = self.request(Method::GET, path).await?;
-        Ok(self.ask(request).await?.result)
-    }
-
-    /// Puts up to 10,000 pairs, a JSON array.
-    pub(super) async fn put(&self, pairs: Vec<u8>) -> Result<Written, Failure> {
-        let written = self.post(Method::PUT, "/bulk", pairs).await?;
-        Ok(written.unwrap_or_default())
-    }
-
-    /// Removes up to 10,000 keys, a JSON array.
-    pub(super) async fn remove(&self, keys: Vec<u8>) -> Result<Written, Failure> {
-        let written = self.post(Method::POST, "/bulk/delete", keys).await?;
-        Ok(written.unwrap_or_default())
-    }
-
-    /// Some of the keys that begin with `prefix`, in the order of their bytes, and where the next ones are. There
-    /// may be none of them on a page, and more on the next.
-    pub(super) async fn list(
+    async fn list(
         &self,
         prefix: &str,
         cursor: Option<&str>,
         limit: usize,
-    ) -> Result<(Vec<Listed>, Option<String>), Failure> {
+    ) -> Result<Listed, Failure> {
         let path = keys_path(prefix, cursor, limit);
         let request = self.request(Method::GET, &path).await?;
-        let answer = self.ask(request).await?;
+        let answer: Answer<Vec<Key>> = self.ask(request).await?;
         let keys = answer.result.ok_or_else(failure::not_understood)?;
         let next = answer.result_info.and_then(|info| info.cursor);
         let next = next.filter(|next| !next.is_empty());
@@ -256,7 +249,19 @@ impl Api {
         if next.is_some() && next.as_deref() == cursor {
             return Err(failure::not_understood());
         }
-        Ok((keys, next))
+        let keys = keys.into_iter().map(|key| {
+            let expiry = expiry_of(key.metadata.as_deref(), key.expiration);
+            (key.name, expiry)
+        });
+        Ok(Listed {
+            keys: keys.collect(),
+            cursor: next,
+        })
+    }
+
+    /// The next request makes another connection.
+    fn give_up(&self) {
+        self.clients.drop_connection();
     }
 }
 
@@ -287,50 +292,7 @@ fn keys_path(prefix: &str, cursor: Option<&str>, limit: usize) -> String {
     format!("/keys?{}", query.finish())
 }
 
-/// What we keep beside a value: the instant to the millisecond.
-#[derive(Deserialize)]
-struct Metadata {
-    expires: f64,
-}
-
-/// When an entry expires, by our metadata, or by Cloudflare's own expiry in seconds if others wrote it.
+/// When an entry expires, by what Cloudflare says of it.
 fn expiry_of(metadata: Option<&RawValue>, expiration: Option<f64>) -> Expiry {
-    // To serde an array would be one, too.
-    let object = metadata
-        .map(RawValue::get)
-        .filter(|text| text.starts_with('{'));
-    let ours = object.and_then(|text| serde_json::from_str::<Metadata>(text).ok());
-    let millis = ours.map(|ours| ours.expires);
-    match millis.or(expiration.map(|seconds| seconds * 1000.0)) {
-        Some(millis) => Expiry::At(Timestamp::from_fractional_millis(millis)),
-        None => Expiry::Never,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn our_metadata_counts_before_cloudflares_seconds_and_that_of_others_does_not() {
-        let expiry = |metadata: Option<&str>, expiration| {
-            let metadata = metadata.map(|text| serde_json::from_str::<&RawValue>(text).unwrap());
-            expiry_of(metadata, expiration).as_millis()
-        };
-        assert_eq!(expiry(None, None), None);
-        assert_eq!(expiry(None, Some(7.0)), Some(7000));
-        assert_eq!(expiry(Some(r#"{"expires":6500}"#), Some(7.0)), Some(6500));
-        assert_eq!(expiry(Some(r#"{"expires":6500.5}"#), None), Some(6501));
-        for other in [
-            r#"{"a":1}"#,
-            "[]",
-            "[5]",
-            "5",
-            r#""x""#,
-            r#"{"expires":"soon"}"#,
-        ] {
-            assert_eq!(expiry(Some(other), Some(7.0)), Some(7000), "{other}");
-            assert_eq!(expiry(Some(other), None), None, "{other}");
-        }
-    }
+    cloudflare_kv::expiry_of(metadata.map(RawValue::get), expiration)
 }

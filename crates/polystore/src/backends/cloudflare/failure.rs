@@ -4,37 +4,8 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
+use crate::cloudflare_kv::{Cause, Failure};
 use crate::error::{Error, ErrorKind};
-
-/// Why a request failed.
-#[derive(Clone, Debug)]
-pub(super) struct Failure {
-    pub(super) error: Error,
-    pub(super) cause: Cause,
-}
-
-/// What can be done about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// There is nothing by this name.
-    NoKey,
-    /// One of several keys may be all that is wrong, or they are too much together: ask for fewer.
-    OneOfMany,
-    /// The reply is longer than is read.
-    TooLong,
-    /// Nothing.
-    Other,
-}
-
-/// Of a request without a whole reply, or that could not be made.
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self {
-            error,
-            cause: Cause::Other,
-        }
-    }
-}
 
 /// Codes of Cloudflare's API. Its texts are not shown: they may quote what was sent.
 mod code {
@@ -147,31 +118,6 @@ pub(super) fn changed_meanwhile() -> Failure {
     Error::new(ErrorKind::Unreachable, message)
         .retryable(true)
         .into()
-}
-
-impl Failure {
-    pub(super) fn map(self, change: impl FnOnce(Error) -> Error) -> Self {
-        Self {
-            error: change(self.error),
-            ..self
-        }
-    }
-
-    /// What becomes of a reply about several keys, which are less each by itself.
-    pub(super) fn of_many(self) -> Self {
-        match self.cause {
-            Cause::TooLong => Self {
-                cause: Cause::OneOfMany,
-                ..self
-            },
-            Cause::NoKey | Cause::OneOfMany | Cause::Other => self,
-        }
-    }
-
-    /// The error of what has only read.
-    pub(super) fn of_read(self) -> Error {
-        self.error.not_applied()
-    }
 }
 
 #[cfg(test)]

@@ -1,33 +1,29 @@
 //! `cloudflare:`: Cloudflare KV by its REST API.
 //!
-//! `api` has its requests, `reads` and `writes` say how what waits shares them, `listing` goes through its pages.
-//! `failure` is what becomes of errors.
+//! `api` has its requests, `writes` says how what waits shares them, `failure` what becomes of errors. How it is read
+//! is in `cloudflare_kv`.
 
 mod api;
 mod failure;
 mod given;
-mod listing;
-mod reads;
 mod writes;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_core::stream::BoxStream;
-use futures_util::future::try_join_all;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use tokio::sync::RwLock;
 
 use self::api::Api;
 pub use self::given::Cloudflare;
-use self::listing::Keys;
-use self::reads::{MOST_KEYS, Reads};
-use self::writes::{Change, MOST_CHANGES, Writes, in_parts};
+use self::writes::{Change, MOST_CHANGES, Writes};
 use crate::address::{Address, invalid};
 use crate::backend::{Backend, Info, Scan};
+use crate::cloudflare_kv::{self, Api as _, Keys, Reads, in_parts};
 use crate::entry::Entry;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::gather::{Lane, Trip};
 use crate::opener::Opener;
 use crate::remote::TlsFiles;
@@ -41,13 +37,6 @@ const BASE: &str = "https://api.cloudflare.com/client/v4";
 
 /// The variable that Cloudflare's own tools take the token from.
 const TOKEN: &str = "CLOUDFLARE_API_TOKEN";
-
-const MOST_KEY_BYTES: usize = 512;
-const MOST_VALUE_BYTES: usize = 25 << 20;
-const REFUSED_KEYS: [&str; 3] = ["", ".", ".."];
-
-/// How many requests for the keys of one `get_many` wait at a time.
-const GROUP: usize = 8;
 
 fn open(address: Address) -> Result<Store> {
     open_with(address, None)
@@ -131,7 +120,7 @@ fn bearer(token: &str) -> Result<HeaderValue> {
 
 struct Namespace {
     api: Arc<Api>,
-    reads: Lane<Reads>,
+    reads: Lane<Reads<Api>>,
     writes: Lane<Writes>,
     /// Read by what takes several requests one after the other; closing waits for it.
     at_work: RwLock<()>,
@@ -140,7 +129,7 @@ struct Namespace {
 impl Namespace {
     fn new(api: Api) -> Self {
         let api = Arc::new(api);
-        let timeout = api.timeout;
+        let timeout = api.timeout();
         Self {
             reads: Lane::new(Arc::new(Reads(Arc::clone(&api))), timeout),
             writes: Lane::new(Arc::new(Writes(Arc::clone(&api))), timeout),
@@ -156,80 +145,42 @@ impl Namespace {
 
     /// Each part has the time of an operation.
     async fn write_all(&self, changes: Vec<Change>) -> Result<()> {
-        for part in in_parts(changes, MOST_CHANGES, Writes::BYTES) {
+        for part in in_parts(changes, MOST_CHANGES, Writes::BYTES, Change::weight) {
             self.writes.ask(part).await?;
         }
         Ok(())
     }
 }
 
-fn checked(key: &str) -> Result<()> {
-    if key.len() > MOST_KEY_BYTES {
-        return Err(Error::new(
-            ErrorKind::InvalidKey,
-            format!("a key in Cloudflare KV has at most {MOST_KEY_BYTES} bytes"),
-        ));
-    }
-    if REFUSED_KEYS.contains(&key) {
-        return Err(Error::new(
-            ErrorKind::InvalidKey,
-            "Cloudflare KV has no empty key, and none that is . or ..",
-        ));
-    }
-    Ok(())
-}
-
 fn put(key: &str, entry: &Entry) -> Result<Change> {
-    checked(key)?;
-    if entry.json().len() > MOST_VALUE_BYTES {
-        return Err(Error::new(
-            ErrorKind::InvalidValue,
-            format!("a value in Cloudflare KV has at most {MOST_VALUE_BYTES} bytes of JSON"),
-        ));
-    }
+    cloudflare_kv::check(key, entry)?;
     Ok(Change::put(key, entry))
 }
 
 fn del(key: &str) -> Result<Change> {
-    checked(key)?;
+    cloudflare_kv::check_key(key)?;
     Ok(Change::del(key))
 }
 
 #[async_trait]
 impl Backend for Namespace {
     fn info(&self) -> Info {
-        Info::new("cloudflare").with(|can| {
-            can.ordered = true;
-            can.persistent = true;
-            can.max_key_bytes = Some(MOST_KEY_BYTES);
-            can.max_value_bytes = Some(MOST_VALUE_BYTES);
-            can.refused_keys = REFUSED_KEYS.map(Into::into).into();
-        })
+        cloudflare_kv::info("cloudflare")
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>> {
-        checked(key)?;
+        cloudflare_kv::check_key(key)?;
         let mut found = self.reads.ask(vec![key.to_owned()]).await?;
         Ok(found.pop().flatten())
     }
 
     async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Entry>>> {
-        for key in keys {
-            checked(key).map_err(|error| error.with_key(key))?;
-        }
         let _at_work = self.at_work.read().await;
-        let mut entries = Vec::with_capacity(keys.len());
-        for group in keys.chunks(GROUP * MOST_KEYS) {
-            let reads = group
-                .chunks(MOST_KEYS)
-                .map(|keys| self.reads.ask(keys.to_vec()));
-            entries.extend(try_join_all(reads).await?.into_iter().flatten());
-        }
-        Ok(entries)
+        cloudflare_kv::get_many(&self.reads, keys).await
     }
 
     fn scan(&self, scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
-        listing::scan(Arc::clone(&self.api), scan)
+        cloudflare_kv::scan(Arc::clone(&self.api), scan)
     }
 
     async fn set(&self, key: &str, entry: Entry) -> Result<()> {

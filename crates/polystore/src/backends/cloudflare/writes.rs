@@ -1,15 +1,14 @@
 //! Writes that wait go in one request: one for what is put, and one for what is removed.
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::join;
 
 use super::api::{Api, Written};
-use super::failure::{self, Cause, Failure};
-use crate::entry::{Entry, Expiry};
+use super::failure;
+use crate::cloudflare_kv::{Api as _, Cause, Failure, Kept, in_parts};
+use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::gather::Trip;
 use crate::json;
@@ -20,12 +19,6 @@ pub(super) const MOST_CHANGES: usize = 10_000;
 /// It takes 100 MB at a time; an entry has half of that at most, in JSON.
 const MOST_BYTES: usize = 96_000_000;
 
-/// The shortest time that Cloudflare keeps an entry for.
-const LEAST_SECONDS: u64 = 60;
-
-/// What expires later, fifty years from now, Cloudflare is not told of: Workers count in 32 bits.
-const MOST_SECONDS: u64 = 50 * 365 * 86_400;
-
 /// What is to become of a key.
 pub(super) struct Change {
     key: String,
@@ -34,18 +27,15 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// The value as it is; in the metadata the instant to the millisecond, by which it is read; and beside it the time
-    /// after which Cloudflare removes it, by its own clock and not before that.
     pub(super) fn put(key: &str, entry: &Entry) -> Self {
         let mut pair = format!(
             r#"{{"key":{},"value":{}"#,
             json::string(key),
             json::string(entry.json())
         );
-        if let Expiry::At(at) = entry.expiry() {
-            pair.push_str(&format!(r#","metadata":{{"expires":{}}}"#, at.as_millis()));
-            let seconds = seconds_to_keep(at.duration_from_now());
-            if seconds <= MOST_SECONDS {
+        if let Some(kept) = Kept::of(entry.expiry()) {
+            pair.push_str(&format!(r#","metadata":{{"expires":{}}}"#, kept.expires));
+            if let Some(seconds) = kept.ttl {
                 pair.push_str(&format!(r#","expiration_ttl":{seconds}"#));
             }
         }
@@ -66,14 +56,6 @@ impl Change {
     pub(super) fn weight(&self) -> usize {
         self.pair.as_ref().map_or(self.key.len(), String::len) + 1
     }
-}
-
-/// Cloudflare counts from the second that it is in, which has begun already.
-fn seconds_to_keep(left: Duration) -> u64 {
-    let seconds = left
-        .as_secs()
-        .saturating_add(u64::from(left.subsec_nanos() > 0));
-    seconds.saturating_add(1).max(LEAST_SECONDS)
 }
 
 pub(super) struct Writes(pub(super) Arc<Api>);
@@ -140,7 +122,7 @@ impl Writes {
     /// Puts all of them, or removes all of them. No key is in there twice.
     async fn write<'a>(&self, changes: Vec<&'a Change>) -> Failed<'a> {
         let mut failed = Failed::new();
-        let mut parts = in_parts(changes, MOST_CHANGES, MOST_BYTES);
+        let mut parts = in_parts(changes, MOST_CHANGES, MOST_BYTES, |change| change.weight());
         while let Some(mut part) = parts.pop() {
             match self.request(&part).await {
                 Ok(written) => {
@@ -203,49 +185,10 @@ fn left_out<'a>(part: &[&'a Change], written: &Written) -> impl Iterator<Item = 
     left.into_iter()
 }
 
-/// Parts of at most so many changes and bytes, if they are of more than one.
-pub(super) fn in_parts<C: Borrow<Change>>(
-    changes: Vec<C>,
-    most: usize,
-    most_bytes: usize,
-) -> Vec<Vec<C>> {
-    let mut parts = Vec::new();
-    let (mut part, mut bytes) = (Vec::new(), 0);
-    for change in changes {
-        let weight = change.borrow().weight();
-        if !part.is_empty() && (part.len() == most || bytes + weight > most_bytes) {
-            parts.push(std::mem::take(&mut part));
-            bytes = 0;
-        }
-        bytes += weight;
-        part.push(change);
-    }
-    if !part.is_empty() {
-        parts.push(part);
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cloudflare_keeps_an_entry_for_longer_than_it_lives_and_for_a_minute_at_least() {
-        for (millis, seconds) in [
-            (0, 60),
-            (58_001, 60),
-            (59_000, 60),
-            (59_001, 61),
-            (60_000, 61),
-            (3_600_000, 3601),
-            (3_600_001, 3602),
-        ] {
-            let left = Duration::from_millis(millis);
-            assert_eq!(seconds_to_keep(left), seconds, "{millis}");
-        }
-        assert_eq!(seconds_to_keep(Duration::MAX), u64::MAX);
-    }
+    use crate::entry::Expiry;
 
     #[test]
     fn pairs_hold_the_value_as_it_is_and_the_instant_beside_it() {
@@ -267,20 +210,5 @@ mod tests {
             far.ends_with(r#""metadata":{"expires":8640000000000000}}"#),
             "{far}"
         );
-    }
-
-    #[test]
-    fn parts_are_of_so_many_and_so_large_but_never_empty() {
-        let sizes = |weights: &[usize]| {
-            let changes = weights
-                .iter()
-                .map(|weight| Change::del(&"k".repeat(weight - 1)));
-            let parts = in_parts(changes.collect(), 3, 10).into_iter();
-            parts.map(|part| part.len()).collect::<Vec<_>>()
-        };
-        assert_eq!(sizes(&[]), [0; 0]);
-        assert_eq!(sizes(&[1, 1, 1, 1]), [3, 1]);
-        assert_eq!(sizes(&[5, 5, 1]), [2, 1]);
-        assert_eq!(sizes(&[20, 20]), [1, 1]);
     }
 }

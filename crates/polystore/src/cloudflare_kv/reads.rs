@@ -3,23 +3,19 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::api::Api;
-use super::failure::{Cause, Failure};
+use super::{Api, Cause, Failure, MOST_KEYS};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::gather::Trip;
 
-/// How many keys Cloudflare gives at a time.
-pub(super) const MOST_KEYS: usize = 100;
+pub(crate) struct Reads<A>(pub(crate) Arc<A>);
 
-pub(super) struct Reads(pub(super) Arc<Api>);
-
-impl Trip for Reads {
+impl<A: Api> Trip for Reads<A> {
     /// Up to [`MOST_KEYS`] keys.
     type Op = Vec<String>;
     /// What is under each of them.
     type Reply = Vec<Option<Entry>>;
-    const UNDER_WAY: usize = 2;
+    const UNDER_WAY: usize = A::UNDER_WAY;
     const BATCH: usize = MOST_KEYS;
     /// Counted in keys.
     const BYTES: usize = MOST_KEYS;
@@ -56,7 +52,7 @@ impl Trip for Reads {
     }
 }
 
-impl Reads {
+impl<A: Api> Reads<A> {
     /// Each that is there, or what went wrong with it.
     async fn read(&self, keys: Vec<&str>) -> HashMap<String, Result<Entry>> {
         let mut found = HashMap::with_capacity(keys.len());

@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 use futures_core::stream::BoxStream;
 
-use super::MOST_KEY_BYTES;
-use super::api::Api;
-use super::failure::{Cause, Failure};
-use super::reads::MOST_KEYS;
+use super::{Api, Cause, Failure, MOST_KEY_BYTES, MOST_KEYS};
 use crate::backend::Scan;
 use crate::entry::{Entry, Expiry};
 use crate::error::{Error, Result};
@@ -20,16 +17,16 @@ const MOST_LISTED: usize = 1000;
 const LEAST_LISTED: usize = 10;
 
 /// A walk through the keys that begin with a prefix, in the order of their bytes.
-pub(super) struct Keys {
-    api: Arc<Api>,
+pub(crate) struct Keys<A> {
+    api: Arc<A>,
     prefix: String,
     limit: usize,
     cursor: Option<String>,
     has_more: bool,
 }
 
-impl Keys {
-    pub(super) fn new(api: Arc<Api>, prefix: &str) -> Self {
+impl<A: Api> Keys<A> {
+    pub(crate) fn new(api: Arc<A>, prefix: &str) -> Self {
         Self {
             api,
             prefix: prefix.to_owned(),
@@ -41,26 +38,20 @@ impl Keys {
     }
 
     /// The next ones; none when there are no more.
-    pub(super) async fn next(&mut self) -> Result<Vec<(String, Expiry)>> {
+    pub(crate) async fn next(&mut self) -> Result<Vec<(String, Expiry)>> {
         while self.has_more {
             let cursor = self.cursor.as_deref();
-            let page = persist(self.api.timeout, Error::is_retryable, async || {
+            let page = persist(self.api.timeout(), Error::is_retryable, async || {
                 let page = self.api.list(&self.prefix, cursor, self.limit).await;
                 page.map_err(Failure::of_read)
             });
-            let (listed, cursor) = page.await.map_err(|error| self.given_up(error))?;
-            self.has_more = cursor.is_some();
-            self.cursor = cursor;
+            let mut page = page.await.map_err(|error| self.given_up(error))?;
+            self.has_more = page.cursor.is_some();
+            self.cursor = page.cursor;
             // What is below another prefix is not ours to show, nor to clear.
-            let ours = listed.into_iter();
-            let ours = ours.filter(|listed| listed.name.starts_with(&self.prefix));
-            let keys = ours.map(|listed| {
-                let expiry = listed.expiry();
-                (listed.name, expiry)
-            });
-            let keys: Vec<_> = keys.collect();
-            if !keys.is_empty() {
-                return Ok(keys);
+            page.keys.retain(|(key, _)| key.starts_with(&self.prefix));
+            if !page.keys.is_empty() {
+                return Ok(page.keys);
             }
         }
         Ok(Vec::new())
@@ -75,8 +66,8 @@ impl Keys {
     }
 }
 
-struct Walk {
-    keys: Keys,
+struct Walk<A> {
+    keys: Keys<A>,
     after: Option<String>,
     values: bool,
     /// What comes next.
@@ -85,7 +76,7 @@ struct Walk {
     at_a_time: usize,
 }
 
-impl Walk {
+impl<A: Api> Walk<A> {
     /// The next entries, at most so many. There may be none of them, and more later.
     async fn page(mut self, left: usize) -> Result<Page<Self>> {
         if self.waiting.is_empty() {
@@ -123,7 +114,7 @@ impl Walk {
             .map(|(key, _)| &**key)
             .collect();
         let api = &self.keys.api;
-        let read = persist(api.timeout, Error::is_retryable, async || {
+        let read = persist(api.timeout(), Error::is_retryable, async || {
             match api.read(&keys).await {
                 Ok(found) => Ok(Some(found)),
                 Err(failure) if failure.cause != Cause::OneOfMany => Err(failure.of_read()),
@@ -152,8 +143,12 @@ impl Walk {
             Err(error) => return Err(error),
         };
         self.at_a_time = (self.at_a_time * 2).min(MOST_KEYS);
-        for (key, _) in self.waiting.drain(..some) {
-            match found.remove(&key) {
+        for (key, listed) in self.waiting.drain(..some) {
+            let entry = found.remove(&key).map(|entry| match entry.expiry() {
+                Expiry::Unread => entry.with_expiry(listed),
+                _ => entry,
+            });
+            match entry {
                 Some(entry) if entry.check().is_err() => page.skipped += 1,
                 Some(entry) if !entry.is_expired() => page.entries.push((key, entry)),
                 // It went meanwhile.
@@ -164,7 +159,7 @@ impl Walk {
     }
 }
 
-pub(super) fn scan(api: Arc<Api>, scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
+pub(crate) fn scan<A: Api>(api: Arc<A>, scan: Scan) -> BoxStream<'static, Result<(String, Entry)>> {
     let mut keys = Keys::new(api, &scan.prefix);
     if let (Some(limit), None) = (scan.limit, &scan.after) {
         keys.limit = limit.clamp(LEAST_LISTED, MOST_LISTED);
