@@ -153,7 +153,9 @@ async fn what_neither_wrote_stays_and_is_not_listed() {
         json!(["f:expiry", {"expires": null}]),
     ];
     // The npm package takes what is not JSON for a failure of the whole listing: here only this crate lists.
-    let texts = objects.iter().map(|pair| json!([pair[0], pair[1].to_string()]));
+    let texts = objects
+        .iter()
+        .map(|pair| json!([pair[0], pair[1].to_string()]));
     let odd = ["", "not JSON", "{", "undefined", "%"];
     let odd = odd.iter().map(|text| json!([format!("f:{text}"), text]));
     let texts: Vec<Value> = texts.chain(odd).collect();
@@ -164,7 +166,16 @@ async fn what_neither_wrote_stays_and_is_not_listed() {
         ("IndexedDB", json!(objects)),
         ("localForage's localStorage", json!(objects)),
         // Any other text would do as a value.
-        (COOKIE, json!([["session", "abc"], ["n", "1.2.3"], ["half", "%7B"], ["odd", "%"], ["bad%", "1"]])),
+        (
+            COOKIE,
+            json!([
+                ["session", "abc"],
+                ["n", "1.2.3"],
+                ["half", "%7B"],
+                ["odd", "%"],
+                ["bad%", "1"]
+            ]),
+        ),
     ] {
         both.holds(script, &[json!(store), entries]).await;
     }
