@@ -4,6 +4,7 @@
 //! `--only WORD` measures only rows that have it, `--runs N` as often as that, `--write` puts
 //! the table into README.md.
 
+mod browser;
 mod groups;
 mod load;
 mod local;
@@ -123,6 +124,7 @@ fn run(options: &Options) -> String {
     text += &requests::costs(&requests);
     text += &bench.prefixes();
     text += &bench.streams();
+    text += &bench.browser().unwrap_or_default();
     text
 }
 

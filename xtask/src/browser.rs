@@ -65,6 +65,14 @@ const MODULES: [Module; 4] = [
     },
 ];
 
+/// What is measured: as a program is built that is to be fast.
+const MEASURED: [Module; 1] = [Module {
+    package: "polystore-wasm-bench",
+    name: "bench",
+    profile: "release",
+    worker: None,
+}];
+
 /// `cargo xtask browser build`.
 pub(crate) fn build() -> Outcome<bool> {
     prepare()?;
@@ -104,6 +112,11 @@ pub(crate) fn prepare() -> Outcome {
     make(&MODULES)
 }
 
+/// Builds what `cargo xtask bench` measures.
+pub(crate) fn prepare_bench() -> Outcome {
+    make(&MEASURED)
+}
+
 fn make<'a>(modules: impl IntoIterator<Item = &'a Module>) -> Outcome {
     let toolchain = Toolchain::find()?;
     let bindgen = bindgen()?;
@@ -115,7 +128,11 @@ fn make<'a>(modules: impl IntoIterator<Item = &'a Module>) -> Outcome {
         let out = run::root().join("target/browser").join(module.name);
         let mut bind = command(&bindgen);
         bind.args(["--target", "web", "--no-typescript", "--out-name"]);
-        bind.args([module.name, "--remove-name-section", "--remove-producers-section"]);
+        bind.args([
+            module.name,
+            "--remove-name-section",
+            "--remove-producers-section",
+        ]);
         run::run(bind.arg("--out-dir").arg(&out).arg(file))?;
         if module.profile == SMALL {
             size::make_small(module.name, &out)?;

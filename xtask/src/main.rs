@@ -80,6 +80,10 @@ fn main() -> ExitCode {
 }
 
 fn bench(arguments: &[String]) -> run::Outcome<bool> {
+    let only = arguments.iter().skip_while(|word| *word != "--only").nth(1);
+    if only.is_none_or(|only| only.contains("browser")) {
+        browser::prepare_bench()?;
+    }
     let mut command = run::cargo(["run", "--release", "--package", "polystore-benches", "--"]);
     command
         .args(arguments)

@@ -5,7 +5,7 @@
 
 #![cfg(target_family = "wasm")]
 
-use js_sys::{Array, JSON, Reflect};
+use js_sys::{Array, JSON};
 use polystore_kv::{Error, Store, kv};
 use serde_json::value::RawValue;
 use wasm_bindgen::prelude::*;
@@ -130,11 +130,8 @@ impl Kv {
     }
 
     pub async fn all(&self) -> Answer {
-        let all = js_sys::Object::new();
-        for (key, json) in self.0.all::<Json>().await.map_err(thrown)? {
-            Reflect::set(&all, &key.into(), &value(&json)?)?;
-        }
-        Ok(all.into())
+        // Not set one by one: that would take the key `__proto__` for the prototype.
+        Ok(js_sys::Object::from_entries(&self.entries().await?.into())?.into())
     }
 
     /// Calls `each` with pairs.
