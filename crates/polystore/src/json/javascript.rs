@@ -1,6 +1,6 @@
 //! JSON text whose numbers JavaScript keeps.
 //!
-//! It has only doubles, and its `JSON.stringify` writes them in one way (ECMA-262, "Number::toString"): of
+//! It has only doubles, and its `JSON.stringify` writes them in one way (ECMA-262, `Number::toString`): of
 //! `18446744073709551615`, `1.0`, `-0` and `1e5` it makes other texts.
 
 /// The digits that any double keeps.
