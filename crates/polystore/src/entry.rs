@@ -49,7 +49,7 @@ impl Timestamp {
     /// The first whole millisecond at or after `duration` from now, unless it is past
     /// [`Timestamp::MAX`].
     pub(crate) fn after(duration: Duration) -> Option<Self> {
-        let nanos = since_1970().checked_add(duration)?.as_nanos();
+        let nanos = latest_since_1970().checked_add(duration)?.as_nanos();
         let at = Self(i64::try_from(nanos.div_ceil(1_000_000)).ok()?);
         (at <= Self::MAX).then_some(at)
     }
@@ -61,7 +61,7 @@ impl Timestamp {
     #[must_use]
     pub fn duration_from_now(self) -> Duration {
         let at = Duration::from_millis(u64::try_from(self.0).unwrap_or_default());
-        let left = at.saturating_sub(since_1970());
+        let left = at.saturating_sub(latest_since_1970());
         match u64::try_from(left.as_millis()) {
             Ok(0) => left,
             Ok(millis) => Duration::from_millis(millis),
@@ -89,6 +89,15 @@ fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+/// As late as it can be by that clock. In browsers and Workers it shows whole milliseconds, of the present one
+/// the beginning (ECMA-262, "Time Values and Time Range"): what is to last has to count from its end.
+fn latest_since_1970() -> Duration {
+    match cfg!(all(target_family = "wasm", target_os = "unknown")) {
+        true => since_1970().saturating_add(Duration::from_millis(1)),
+        false => since_1970(),
+    }
 }
 
 /// When an entry expires.
