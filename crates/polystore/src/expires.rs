@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::decimal;
 use crate::entry::{Expiry, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -296,7 +295,7 @@ fn take_number(text: &str) -> Option<(f64, &str)> {
     }
     let clean = |part: &str| part.replace(['_', ','], "");
     let number = format!("0{}.{}0{exponent}", clean(whole), clean(fraction));
-    Some((decimal::parse(&number)?, rest))
+    Some((crate::decimal::parse(&number)?, rest))
 }
 
 /// How much of `text` is the exponent of the number before it.
