@@ -92,6 +92,13 @@ pub(crate) fn value_in(text: &[u8]) -> Result<&str> {
         .map_err(|error| not_json(&error))
 }
 
+/// The value that `text` begins with, and what comes after it; `None` if it does not begin with one.
+pub(crate) fn value_before(text: &[u8]) -> Option<(&RawValue, &[u8])> {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter();
+    let value = values.next()?.ok()?;
+    Some((value, text.get(values.byte_offset()..)?))
+}
+
 fn encode_error<T: ?Sized>(error: &serde_json::Error) -> Error {
     let name = type_name::<T>();
     // A message of the type's own may quote the value; the others are fixed texts.
