@@ -185,13 +185,7 @@ impl Entry {
     /// # Errors
     /// [`ErrorKind::Corrupt`] if they are not UTF-8.
     pub fn from_stored_bytes(json: &[u8], expiry: Expiry) -> Result<Self> {
-        match std::str::from_utf8(json) {
-            Ok(json) => Ok(Self::from_stored(json, expiry)),
-            Err(_) => Err(Error::new(
-                ErrorKind::Corrupt,
-                "what is stored is not UTF-8, so it is not JSON",
-            )),
-        }
+        json::text_in(json).map(|json| Self::from_stored(json, expiry))
     }
 
     /// An entry whose value was not asked for ([`Scan::values`](crate::Scan::values)).
@@ -206,9 +200,10 @@ impl Entry {
     /// # Errors
     /// [`ErrorKind::Corrupt`] if it is anything else.
     pub fn from_envelope(text: impl AsRef<[u8]>) -> Result<Self> {
-        let text = text.as_ref();
+        let text = json::text_in(text.as_ref())?;
         let Some((expires, value)) = envelope_in(text) else {
-            return Err(json::value_in(text).err().unwrap_or_else(not_an_envelope));
+            let not_json = json::value_in(text.as_bytes()).err();
+            return Err(not_json.unwrap_or_else(not_an_envelope));
         };
         let expiry = match expires.get() {
             "null" => Expiry::Never,
@@ -301,36 +296,39 @@ impl fmt::Debug for Entry {
     }
 }
 
+/// What JSON takes for white space.
+const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
 /// What the envelope `text` has as `expires` and as `value`; `None` if it is none.
 ///
 /// Not by `Deserialize`: for what it says of a number in place of the object, it brings all that reads and writes
 /// floating-point numbers into a module of WebAssembly.
-fn envelope_in(text: &[u8]) -> Option<(&RawValue, &RawValue)> {
+fn envelope_in(text: &str) -> Option<(&RawValue, &RawValue)> {
     let (mut expires, mut value) = (None, None);
-    let mut rest = after_byte(text, b'{')?;
+    let mut rest = after(text, '{')?;
     loop {
         let key;
         (key, rest) = json::value_before(rest)?;
         let found;
-        (found, rest) = json::value_before(after_byte(rest, b':')?)?;
+        (found, rest) = json::value_before(after(rest, ':')?)?;
         match key.get() {
             "\"expires\"" => expires = Some(found),
             "\"value\"" => value = Some(found),
             other if other.starts_with('"') => {}
             _ => return None,
         }
-        match after_byte(rest, b',') {
+        match after(rest, ',') {
             Some(more) => rest = more,
             None => break,
         }
     }
-    let is_all = after_byte(rest, b'}')?.trim_ascii().is_empty();
+    let is_all = after(rest, '}')?.trim_start_matches(SPACE).is_empty();
     Some((expires?, value?)).filter(|_| is_all)
 }
 
-/// What comes after `byte`, which is the next one but white space.
-fn after_byte(text: &[u8], byte: u8) -> Option<&[u8]> {
-    text.trim_ascii_start().strip_prefix(&[byte])
+/// What comes after `sign`, which is the next one but white space.
+fn after(text: &str, sign: char) -> Option<&str> {
+    text.trim_start_matches(SPACE).strip_prefix(sign)
 }
 
 fn not_an_envelope() -> Error {
