@@ -122,6 +122,9 @@ fn make<'a>(modules: impl IntoIterator<Item = &'a Module>) -> Outcome {
     let bindgen = bindgen()?;
     for module in modules {
         let mut cargo = toolchain.cargo("build");
+        if module.profile == SMALL {
+            toolchain.shrink(&mut cargo);
+        }
         run::run(cargo.args(["--package", module.package, "--profile", module.profile]))?;
         let folder = Toolchain::folder().join(TARGET).join(module.profile);
         let file = folder.join(module.package.replace('-', "_") + ".wasm");
@@ -204,6 +207,20 @@ impl Toolchain {
         cargo.args(["--target", TARGET]);
         cargo.env("CARGO_TARGET_DIR", Self::folder());
         cargo
+    }
+
+    /// Has it built as small as can be. A compiler that compiles the standard library too can leave out what a
+    /// panic says and where it was: it still ends the module.
+    fn shrink(self, cargo: &mut Command) {
+        if let Self::Debians = self {
+            cargo.args([
+                "-Zbuild-std-features=optimize_for_size",
+                "-Zpanic-immediate-abort",
+                "--config",
+            ]);
+            cargo.arg(format!("profile.{SMALL}.panic='immediate-abort'"));
+            cargo.env("RUSTFLAGS", "-Zlocation-detail=none");
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -194,13 +194,7 @@ impl Entry {
     /// # Errors
     /// [`ErrorKind::Corrupt`] if they are not UTF-8.
     pub fn from_stored_bytes(json: &[u8], expiry: Expiry) -> Result<Self> {
-        match std::str::from_utf8(json) {
-            Ok(json) => Ok(Self::from_stored(json, expiry)),
-            Err(_) => Err(Error::new(
-                ErrorKind::Corrupt,
-                "what is stored is not UTF-8, so it is not JSON",
-            )),
-        }
+        json::text_in(json).map(|json| Self::from_stored(json, expiry))
     }
 
     /// An entry whose value was not asked for ([`Scan::values`](crate::Scan::values)).
@@ -215,14 +209,11 @@ impl Entry {
     /// # Errors
     /// [`ErrorKind::Corrupt`] if it is anything else.
     pub fn from_envelope(text: impl AsRef<[u8]>) -> Result<Self> {
-        let Envelope { expires, value } =
-            serde_json::from_slice(text.as_ref()).map_err(|error| {
-                if error.is_data() {
-                    not_an_envelope()
-                } else {
-                    json::not_json(&error)
-                }
-            })?;
+        let text = json::text_in(text.as_ref())?;
+        let Some((expires, value)) = envelope_in(text) else {
+            let not_json = json::value_in(text.as_bytes()).err();
+            return Err(not_json.unwrap_or_else(not_an_envelope));
+        };
         let expiry = match expires.get() {
             "null" => Expiry::Never,
             number => match decimal::parse(number) {
@@ -314,47 +305,39 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// Not derived: serde would take an array for it too.
-struct Envelope<'a> {
-    expires: &'a RawValue,
-    value: &'a RawValue,
-}
+/// What JSON takes for white space.
+const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-impl<'de> Deserialize<'de> for Envelope<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Envelope<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of expires and value")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let (mut expires, mut value) = (None, None);
-                while let Some(key) = map.next_key::<Key>()? {
-                    match key {
-                        Key::Expires => expires = Some(map.next_value()?),
-                        Key::Value => value = Some(map.next_value()?),
-                        Key::Other => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                let missing = serde::de::Error::missing_field;
-                Ok(Envelope {
-                    expires: expires.ok_or_else(|| missing("expires"))?,
-                    value: value.ok_or_else(|| missing("value"))?,
-                })
-            }
+/// What the envelope `text` has as `expires` and as `value`; `None` if it is none.
+///
+/// Not by `Deserialize`: for what it says of a number in place of the object, it brings all that reads and writes
+/// floating-point numbers into a module of WebAssembly.
+fn envelope_in(text: &str) -> Option<(&RawValue, &RawValue)> {
+    let (mut expires, mut value) = (None, None);
+    let mut rest = after(text, '{')?;
+    loop {
+        let key;
+        (key, rest) = json::value_before(rest)?;
+        let found;
+        (found, rest) = json::value_before(after(rest, ':')?)?;
+        match key.get() {
+            "\"expires\"" => expires = Some(found),
+            "\"value\"" => value = Some(found),
+            other if other.starts_with('"') => {}
+            _ => return None,
         }
-        deserializer.deserialize_map(Fields)
+        match after(rest, ',') {
+            Some(more) => rest = more,
+            None => break,
+        }
     }
+    let is_all = after(rest, '}')?.trim_start_matches(SPACE).is_empty();
+    Some((expires?, value?)).filter(|_| is_all)
 }
 
-#[derive(serde::Deserialize)]
-#[serde(field_identifier, rename_all = "lowercase")]
-enum Key {
-    Expires,
-    Value,
-    #[serde(other)]
-    Other,
+/// What comes after `sign`, which is the next one but white space.
+fn after(text: &str, sign: char) -> Option<&str> {
+    text.trim_start_matches(SPACE).strip_prefix(sign)
 }
 
 fn not_an_envelope() -> Error {

@@ -109,7 +109,7 @@ impl Scan {
         let wanted = entries.try_filter(move |(key, _)| ready(self.wants(key)));
         match limit {
             None => wanted.boxed(),
-            Some(limit) => stream::once(first_by_key(wanted, limit))
+            Some(limit) => stream::once(first_by_key(wanted.boxed(), limit))
                 .map_ok(|first| stream::iter(first).map(Ok))
                 .try_flatten()
                 .boxed(),
@@ -170,10 +170,10 @@ pub(crate) fn successor(prefix: &str) -> Option<String> {
 }
 
 /// The `limit` entries of the smallest keys, in order. What has expired does not count.
-async fn first_by_key<S>(entries: S, limit: usize) -> Result<Vec<(String, Entry)>>
-where
-    S: futures_core::Stream<Item = Result<(String, Entry)>> + Send,
-{
+async fn first_by_key(
+    mut entries: BoxStream<'static, Result<(String, Entry)>>,
+    limit: usize,
+) -> Result<Vec<(String, Entry)>> {
     struct ByKey(String, Entry);
     impl PartialEq for ByKey {
         fn eq(&self, other: &Self) -> bool {
@@ -193,7 +193,6 @@ where
     }
 
     let mut first = BinaryHeap::new();
-    let mut entries = std::pin::pin!(entries);
     while let Some((key, entry)) = entries.try_next().await? {
         if entry.is_expired() {
             continue;

@@ -15,7 +15,7 @@ use std::task::Poll;
 
 use polystore_conformance::{Outcome, Suite, properties};
 use polystore_kv::{HttpStore, IntoStore, Store, kv};
-pub use polystore_wasm_store::Kv;
+pub use polystore_wasm_kv::Kv;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 

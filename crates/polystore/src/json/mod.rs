@@ -87,9 +87,29 @@ pub(crate) fn decode<T: DeserializeOwned>(text: &str) -> Result<T> {
 /// # Errors
 /// [`ErrorKind::Corrupt`] if there is anything else.
 pub(crate) fn value_in(text: &[u8]) -> Result<&str> {
-    serde_json::from_slice::<&RawValue>(text)
+    serde_json::from_str::<&RawValue>(text_in(text)?)
         .map(RawValue::get)
         .map_err(|error| not_json(&error))
+}
+
+/// What is stored, as text.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] if it is not UTF-8.
+pub(crate) fn text_in(stored: &[u8]) -> Result<&str> {
+    std::str::from_utf8(stored).map_err(|_| {
+        Error::new(
+            ErrorKind::Corrupt,
+            "what is stored is not UTF-8, so it is not JSON",
+        )
+    })
+}
+
+/// The value that `text` begins with, and what comes after it; `None` if it does not begin with one.
+pub(crate) fn value_before(text: &str) -> Option<(&RawValue, &str)> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter();
+    let value = values.next()?.ok()?;
+    Some((value, text.get(values.byte_offset()..)?))
 }
 
 fn encode_error<T: ?Sized>(error: &serde_json::Error) -> Error {
