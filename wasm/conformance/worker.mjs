@@ -13,6 +13,19 @@ const failing = (message) => {
   return { get: fail, getWithMetadata: fail, put: fail, list: fail, delete: fail };
 };
 
+/** A namespace that gives these pages when it is listed, and the last of them again and again. */
+const listing = (pages) => {
+  let next = 0;
+  const list = async () => {
+    // One that is asked for ever must not keep the others from their turn.
+    await new Promise((turn) => setTimeout(turn));
+    return pages[Math.min(next++, pages.length - 1)];
+  };
+  const value = async () => new TextEncoder().encode("1").buffer;
+  const getWithMetadata = async () => ({ value: await value(), metadata: null });
+  return { get: value, getWithMetadata, put: async () => {}, list, delete: async () => {} };
+};
+
 /** A namespace as Cloudflare has it: the local runtime lists nothing of a prefix that has a NUL. */
 const real = (namespace) => {
   const method = (name) => namespace[name].bind(namespace);
@@ -26,8 +39,9 @@ const real = (namespace) => {
 
 export default {
   async fetch(request, env) {
-    const { namespace, property, orders, message } = await request.json();
-    const binding = message === undefined ? real(env[namespace]) : failing(message);
+    const { namespace, property, orders, message, pages } = await request.json();
+    const binding =
+      message !== undefined ? failing(message) : pages !== undefined ? listing(pages) : real(env[namespace]);
     const bindings = { [namespace]: binding };
     if (property !== undefined) return new Response(await examineNamespace(bindings, namespace, property));
     return new Response(await perform(bindings, namespace, JSON.stringify(orders)));

@@ -21,8 +21,8 @@
 //!
 //! - **Keys** are any UTF-8 strings, and prefixes match literally. A key that a store
 //!   cannot hold is an error before anything is changed.
-//! - **Expiry** is exact to the millisecond on reads; nothing expires early; what has
-//!   expired leaves the store by itself.
+//! - **Expiry** is exact to the millisecond on reads (of cookies, to the second); nothing expires
+//!   early; what has expired leaves the store by itself.
 //! - **Durability**: when a write to disk has returned, killing the process loses nothing,
 //!   and no reader ever sees half a value.
 //! - **Concurrency**: tasks and threads may share a store, and processes one on disk or
@@ -46,6 +46,7 @@
 //! | [Cloudflare KV, in a Worker](stores::workers) | a `worker::kv::KvStore` | `worker-0_8` |
 //! | [web storage](stores::web_storage) | `localstorage:`, `sessionstorage:` | `web_storage` |
 //! | [cookies](stores::cookie) | `cookie:` | `cookie` |
+//! | [IndexedDB, as localForage has it](stores::local_forage) | `localforage:` | `local_forage` |
 //!
 //! The npm package `polystore` keeps the same bytes in each of them: a program in Rust and
 //! one in JavaScript can share a store.
@@ -53,13 +54,17 @@
 //! # Features
 //!
 //! `memory`, `file` and `folder` are on by default and need no async runtime; nor do `sqlite`, which
-//! brings SQLite itself, and `level`, a LevelDB in Rust. `redis`, `postgres`, `etcd` and `http` need tokio, and
-//! bring TLS by rustls with ring. `full` is everything.
+//! brings SQLite itself, and `level`, a LevelDB in Rust. `redis`, `postgres`, `etcd`, `http` and `cloudflare`
+//! need tokio, and bring TLS by rustls with ring. `full` is everything.
+//!
+//! On `wasm32-unknown-unknown` there are `memory`, `http` (by `fetch`, without tokio), `browser`, which is `web_storage`, `cookie` and
+//! `local_forage`, and in Cloudflare's Workers `workers`. A feature that cannot work on a target does nothing there, and its URL is a usage error.
 //!
 //! A feature that carries a version lets [`kv()`] take what another crate makes: `rusqlite-0_43`
 //! a `rusqlite::Connection`; `redis-1` a `redis::Client` and its connections;
 //! `tokio-postgres-0_7` a `tokio_postgres::Config` or `Client`; `deadpool-postgres-0_14` a
-//! `deadpool_postgres::Pool`; `tonic-0_14` a `tonic::transport::Channel` to etcd; `url-2` a `url::Url`.
+//! `deadpool_postgres::Pool`; `tonic-0_14` a `tonic::transport::Channel` to etcd; `url-2` a `url::Url`;
+//! `web-sys-0_3` a `web_sys::Storage`; `worker-0_8` a `worker::kv::KvStore`.
 //!
 //! # What it is not
 //!

@@ -224,6 +224,38 @@ async fn what_the_runtime_throws_becomes_the_kind_that_callers_act_on() {
 }
 
 #[tokio::test]
+async fn a_listing_that_stands_still_or_is_none_fails_at_once() {
+    let Some(world) = World::start() else {
+        return;
+    };
+    let again = |keys: Value| json!({"keys": keys, "list_complete": false, "cursor": "again"});
+    for page in [
+        again(json!([])),
+        again(json!([{"name": "a"}])),
+        json!({"keys": [{}], "list_complete": true}),
+        json!({"list_complete": true}),
+        json!({"keys": [{"name": "a", "expiration": -1}], "list_complete": true}),
+        json!("secret"),
+        Value::Null,
+    ] {
+        for order in [
+            json!(["keys", ""]),
+            json!(["all", ""]),
+            json!(["clear", ""]),
+            json!(["expires", "b"]),
+        ] {
+            let orders = json!({"namespace": "n0", "pages": [page], "orders": [order]});
+            let begun = Instant::now();
+            let error = world.ask("rust", &orders)[0].clone();
+            assert_eq!(error["kind"], "Unreachable", "{page} {order} {error}");
+            assert_eq!(error["retryable"], false, "{page} {order} {error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+            assert!(begun.elapsed() < Duration::from_secs(5), "{page} {order}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_npm_package_in_a_worker_shares_the_namespace() {
     let Some(world) = World::start() else {
         return;

@@ -5,7 +5,7 @@
 //! | `POST /login`, a form with `name` and `password` | 204 and a cookie, for as long as `SESSION` says |
 //! | `POST /logout` | 204; the cookie is worth nothing any more |
 //! | `POST /`, the body is a URL; `?expires=30days` | 201 and the short link, for those who are logged in |
-//! | `GET /CODE` | 302, to where the link leads, for everybody |
+//! | `GET /CODE`, `HEAD /CODE` | 302, to where the link leads, for everybody |
 //! | `GET /links` | 200 and your own links, by their codes |
 //! | `DELETE /CODE` | 204, if the link is yours |
 //!
@@ -27,6 +27,9 @@ use worker::{Context, Env, Method, Request, Response, ResponseBuilder, console_e
 
 use self::links::Links;
 use self::sessions::Sessions;
+
+/// More than the longest URL, name and password have.
+const MOST_BODY_BYTES: usize = 16 << 10;
 
 /// What a request has to work with. It is made for each: a Worker's connections belong to the request that uses them,
 /// and making a store does nothing yet.
@@ -90,6 +93,9 @@ async fn answer(request: &mut Request, env: &Env) -> Answer {
     };
     let path = request.path();
     let code = path.strip_prefix('/').filter(|code| links::is_code(code));
+    if request.method() == Method::Post {
+        check_length(request)?;
+    }
     match (request.method(), &path[..], code) {
         (Method::Post, "/login", _) => app.sessions.begin(request, env).await,
         (Method::Post, "/logout", _) => app.sessions.end(request).await,
@@ -101,12 +107,25 @@ async fn answer(request: &mut Request, env: &Env) -> Answer {
             let name = app.sessions.name(request).await?;
             app.links.list(&name).await
         }
-        (Method::Get, _, Some(code)) => app.links.follow(code).await,
+        (Method::Get | Method::Head, _, Some(code)) => app.links.follow(code).await,
         (Method::Delete, _, Some(code)) => {
             let name = app.sessions.name(request).await?;
             app.links.remove(&name, code).await
         }
         _ => Err(Refusal::Told(404, "there is nothing here")),
+    }
+}
+
+/// A body is in memory as a whole, of which a Worker has 128 MB for all who ask at a time: it says beforehand how long
+/// it is, as curl and browsers do.
+fn check_length(request: &Request) -> Answer<()> {
+    let length = request.headers().get("content-length")?;
+    let Some(length) = length else {
+        return Err(Refusal::Told(411, "say the length of the body"));
+    };
+    match length.parse::<usize>() {
+        Ok(length) if length <= MOST_BODY_BYTES => Ok(()),
+        _ => Err(Refusal::Told(413, "the body is too long")),
     }
 }
 

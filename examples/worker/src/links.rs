@@ -83,8 +83,9 @@ impl Links {
             // Whose it is, others do not learn.
             return Err(Refusal::Told(404, "you have no such link"));
         }
-        self.links.del(code).await?;
+        // While the link is there, its owner can ask for this again: it goes last.
         self.of(owner).del(code).await?;
+        self.links.del(code).await?;
         Ok(reply(204)?.empty())
     }
 }

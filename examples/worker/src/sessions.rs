@@ -8,7 +8,9 @@ use worker::{Env, Request};
 
 use super::{Answer, Refusal, reply};
 
-const COOKIE: &str = "session";
+/// A browser takes a cookie of such a name from this very host alone: another one of its domain cannot put a session of
+/// its own in the place of somebody's.
+const COOKIE: &str = "__Host-session";
 const TOKEN_LENGTH: usize = 24;
 /// If the variable `SESSION` says nothing else.
 const LASTS: &str = "1 day";
@@ -37,6 +39,7 @@ impl Sessions {
     /// Checks the password, and gives a cookie.
     pub(super) async fn begin(&self, request: &mut Request, env: &Env) -> Answer {
         const FORM: Refusal = Refusal::Told(400, "login takes a form with name and password");
+        check_origin(request)?;
         let form = request.form_data().await.map_err(|_| FORM)?;
         let name = form.get_field("name").ok_or(FORM)?;
         let password = form.get_field("password").ok_or(FORM)?;
@@ -70,6 +73,16 @@ impl Sessions {
         };
         let session = session.ok_or(Refusal::Told(401, "please log in"))?;
         Ok(session.name)
+    }
+}
+
+/// Another site's form could log people in as somebody else, who would then see what they shorten.
+fn check_origin(request: &Request) -> Answer<()> {
+    let own = request.url()?.origin().ascii_serialization();
+    // What is no browser says none.
+    match request.headers().get("origin")? {
+        Some(origin) if origin != own => Err(Refusal::Told(403, "log in from this site's pages")),
+        _ => Ok(()),
     }
 }
 

@@ -163,12 +163,13 @@ fn what_is_wrong_or_hostile_is_refused_and_leaves_nothing() {
     assert_eq!(json.status, 400);
     for cookie in [
         "",
-        "session=",
-        "session=ann",
-        "session=link:aaaaaaaa",
+        "__Host-session=",
+        "__Host-session=ann",
+        "__Host-session=link:aaaaaaaa",
+        "__Host-session=aaaaaaaaaaaaaaaaaaaaaaaa",
+        "__Host-session=%00",
         "session=aaaaaaaaaaaaaaaaaaaaaaaa",
-        "session=%00",
-        "other=aaaaaaaaaaaaaaaaaaaaaaaa; session",
+        "other=aaaaaaaaaaaaaaaaaaaaaaaa; __Host-session",
     ] {
         let reply = world.ask(cookie, "GET", "/links", "");
         assert_eq!(reply.status, 401, "{cookie}");
@@ -211,4 +212,95 @@ fn what_is_wrong_or_hostile_is_refused_and_leaves_nothing() {
     }
     assert_eq!(world.ask("", "PUT", "/", "").status, 404);
     assert_eq!(world.keys().len(), 3);
+}
+
+#[test]
+fn no_other_site_logs_people_in_or_gives_them_a_session() {
+    let Some(world) = World::start("1 day") else {
+        return;
+    };
+    let form = "name=ann&password=apple";
+    let log_in = |origin: &str| {
+        let headers = [
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("origin", origin),
+        ];
+        let reply = world
+            .server
+            .ask_worker("links", "POST", "/login", &headers, form);
+        reply.status
+    };
+    for origin in [
+        "https://evil.test",
+        "https://links.test.evil.test",
+        "http://links.test",
+        "null",
+    ] {
+        assert_eq!(log_in(origin), 403, "{origin}");
+    }
+    assert_eq!(world.keys(), Vec::<String>::new());
+    assert_eq!(log_in("https://links.test"), 204);
+
+    // Who logs in gets a session that nobody has had before, whatever cookie came along.
+    let given = format!("__Host-session={}", "a".repeat(24));
+    let headers = [
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("cookie", &given),
+    ];
+    let reply = world
+        .server
+        .ask_worker("links", "POST", "/login", &headers, form);
+    let cookie = reply.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("__Host-session=") && !cookie.starts_with(&given));
+    assert!(!cookie.contains("Domain"), "{cookie}");
+    assert_eq!(world.ask(&given, "GET", "/links", "").status, 401);
+    // Nor does one of another host's name count.
+    let ann = cookie.split(';').next().unwrap();
+    let tossed = ann.replace("__Host-", "");
+    assert_eq!(world.ask(&tossed, "GET", "/links", "").status, 401);
+    let both = format!("session={}; {ann}", "b".repeat(24));
+    assert_eq!(world.ask(&both, "GET", "/links", "").status, 200);
+}
+
+#[test]
+fn a_body_that_is_too_long_is_refused_before_it_is_read() {
+    let Some(world) = World::start("1 day") else {
+        return;
+    };
+    let long = "a".repeat(20_000);
+    let form = format!("name=ann&password={long}");
+    assert_eq!(world.log_in(&form).status, 413);
+    assert_eq!(world.ask("", "POST", "/", &long).status, 413);
+    assert_eq!(world.keys(), Vec::<String>::new());
+    let ann = world.cookie("name=ann&password=apple");
+    assert_eq!(world.ask(&ann, "POST", "/", &long).status, 413);
+    let most = format!("https://a.org/{}", "a".repeat(2000));
+    let path = world.shorten(&ann, "", &most);
+    let looked = world.ask("", "HEAD", &path, "");
+    assert_eq!(
+        (looked.status, looked.header("location")),
+        (302, Some(&most[..]))
+    );
+}
+
+#[test]
+fn links_may_expire_within_a_minute_after_it_or_in_ages() {
+    let Some(world) = World::start("1 day") else {
+        return;
+    };
+    let ann = world.cookie("name=ann&password=apple");
+    for expires in [
+        "58s",
+        "59s",
+        "60s",
+        "61s",
+        "49years",
+        "51years",
+        "1e9years",
+        "1e300years",
+        "never",
+    ] {
+        let path = world.shorten(&ann, &format!("?expires={expires}"), "https://a.org/");
+        assert_eq!(world.ask("", "GET", &path, "").status, 302, "{expires}");
+    }
 }

@@ -23,8 +23,16 @@ pub(super) fn thrown(error: &KvError) -> Failure {
             cause: Cause::OneOfMany,
             ..not_understood()
         },
+        None if is_serde(&text) => not_understood(),
         None => said(&text),
     }
+}
+
+/// What the driver throws itself, of a listing that is none.
+fn is_serde(text: &str) -> bool {
+    ["missing field ", "invalid type: ", "invalid value: "]
+        .iter()
+        .any(|start| text.starts_with(start))
 }
 
 /// `429` of "KV PUT failed: 429 Too Many Requests".
@@ -82,7 +90,8 @@ fn said(text: &str) -> Failure {
     .into()
 }
 
-fn not_understood() -> Failure {
+/// Of what nothing can be made of: it would be no better another time.
+pub(super) fn not_understood() -> Failure {
     Error::new(
         ErrorKind::Unreachable,
         "what came from the binding is not what a namespace of Cloudflare KV gives",

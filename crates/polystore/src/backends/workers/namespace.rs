@@ -8,7 +8,7 @@ use send_wrapper::SendWrapper;
 use serde_json::{Value, json};
 use worker::kv::KvStore;
 
-use super::failure::{changed_meanwhile, thrown};
+use super::failure::{changed_meanwhile, not_understood, thrown};
 use crate::cloudflare_kv::{Api, Cause, Failure, Kept, Listed, expiry_of, own_expiry};
 use crate::entry::{Entry, Expiry};
 use crate::error::Result;
@@ -224,9 +224,14 @@ impl Api for Namespace {
             let expiry = expiry_of(text(key.metadata.as_ref()).as_deref(), expiration);
             (key.name, expiry)
         });
+        let next = page.cursor.filter(|_| !page.list_complete);
+        // It would go on for ever.
+        if next.is_some() && next.as_deref() == cursor {
+            return Err(not_understood());
+        }
         Ok(Listed {
             keys: keys.collect(),
-            cursor: page.cursor.filter(|_| !page.list_complete),
+            cursor: next,
         })
     }
 }
