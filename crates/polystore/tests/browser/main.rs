@@ -10,6 +10,7 @@ mod fake;
 mod forage;
 mod full;
 mod http;
+mod room;
 mod storage;
 mod urls;
 mod world;

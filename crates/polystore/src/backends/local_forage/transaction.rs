@@ -4,6 +4,7 @@
 //! read is done in the event that brings it, and not by a task that may come later.
 
 use futures_channel::oneshot;
+use futures_util::future::{Either, select};
 use web_sys::js_sys::Function;
 use web_sys::wasm_bindgen::prelude::Closure;
 use web_sys::wasm_bindgen::{JsCast, JsValue};
@@ -82,15 +83,14 @@ impl Transaction {
 
     /// Waits until all is done and kept, or rolled back.
     pub(super) async fn complete(mut self) -> Result<()> {
-        let (aborted, mut is_aborted) = signal();
+        let (aborted, is_aborted) = signal();
         let (completed, is_complete) = signal();
         self.inner.set_onabort(Some(function(&aborted)));
         self.inner.set_oncomplete(Some(function(&completed)));
         self.handlers.extend([aborted, completed]);
-        futures_util::future::select(is_complete, &mut is_aborted).await;
-        match is_aborted.try_recv() {
-            Ok(Some(())) => Err(self.failure()),
-            _ => Ok(()),
+        match select(is_complete, is_aborted).await {
+            Either::Left((Ok(()), _)) => Ok(()),
+            _ => Err(self.failure()),
         }
     }
 
