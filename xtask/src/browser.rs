@@ -24,8 +24,11 @@ const EXAMPLE: &str = "browser-notes";
 /// The port of its page, where none is given.
 const PORT: &str = "8080";
 
-/// The profile of what people would load.
+/// The profile of what people would load, which takes long to build.
 const SMALL: &str = "wasm-small";
+
+/// That of what is tried: quickly built, and a panic has words there.
+const TESTED: &str = "wasm-test";
 
 /// What is built.
 struct Module {
@@ -42,13 +45,13 @@ const MODULES: [Module; 4] = [
     Module {
         package: EXAMPLE,
         name: EXAMPLE,
-        profile: SMALL,
+        profile: TESTED,
         worker: None,
     },
     Module {
         package: "polystore-wasm-conformance",
         name: "conformance",
-        profile: "wasm-test",
+        profile: TESTED,
         worker: Some("wasm/conformance/worker.mjs"),
     },
     Module {
@@ -60,7 +63,7 @@ const MODULES: [Module; 4] = [
     Module {
         package: "link-shortener",
         name: "worker",
-        profile: SMALL,
+        profile: TESTED,
         worker: Some("examples/worker/worker.mjs"),
     },
 ];
