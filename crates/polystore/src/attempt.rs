@@ -58,6 +58,11 @@ impl<T: Clone + Send + 'static> Attempt<T> {
         outcome
     }
 
+    /// Whether somebody waits for an attempt.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.pending().is_some()
+    }
+
     /// Waits until no attempt is under way.
     pub(crate) async fn settle(&self) {
         let pending = self.pending();

@@ -36,6 +36,9 @@ pub enum ErrorKind {
     Encode,
     /// Data: what is stored is not what this store keeps (broken, or somebody else's).
     Corrupt,
+    /// Data: the value that [`get_or_set`](crate::Store::get_or_set) was to compute could not be. The
+    /// [source](StdError::source) is what the computation failed with.
+    Compute,
 
     /// Usage: the store cannot hold this key.
     InvalidKey,
@@ -58,7 +61,7 @@ impl ErrorKind {
             | Self::Full
             | Self::ReadOnly
             | Self::Denied => Category::Connection,
-            Self::Decode | Self::Encode | Self::Corrupt => Category::Data,
+            Self::Decode | Self::Encode | Self::Corrupt | Self::Compute => Category::Data,
             Self::InvalidKey
             | Self::InvalidValue
             | Self::InvalidOption
@@ -262,7 +265,7 @@ impl Error {
         self.0.kind.category() == Category::Connection
     }
 
-    /// Whether a value could not be written as JSON or read back as what was asked for.
+    /// Whether a value could not be computed, written as JSON or read back as what was asked for.
     #[must_use]
     pub fn is_data(&self) -> bool {
         self.0.kind.category() == Category::Data
@@ -394,6 +397,7 @@ mod tests {
             ErrorKind::Decode,
             ErrorKind::Encode,
             ErrorKind::Corrupt,
+            ErrorKind::Compute,
             ErrorKind::InvalidKey,
             ErrorKind::InvalidValue,
             ErrorKind::InvalidOption,

@@ -14,6 +14,8 @@ use crate::backend::{Backend, Capabilities, Scan};
 use crate::entry::{Entry, Expiry, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expires::Expires;
+use crate::get_or_set::{Flights, GetOrSet};
+use crate::lazy::BoxError;
 use crate::stream::{Entries, RawEntries};
 use crate::typed::TypedStore;
 use crate::write::Write;
@@ -61,6 +63,7 @@ pub struct Store {
 pub(crate) struct Shared {
     pub(crate) backend: Arc<dyn Backend>,
     closed: AtomicBool,
+    pub(crate) flights: Flights,
 }
 
 impl Shared {
@@ -87,6 +90,7 @@ impl Store {
             shared: Arc::new(Shared {
                 backend,
                 closed: AtomicBool::new(false),
+                flights: Flights::default(),
             }),
             prefix: Arc::from(""),
             expires: None,
@@ -197,7 +201,7 @@ impl Store {
         value.map_err(self.shared.explain("get", Some(&key)))
     }
 
-    async fn live(&self, key: &str) -> Result<Option<Entry>> {
+    pub(crate) async fn live(&self, key: &str) -> Result<Option<Entry>> {
         self.shared.check_open()?;
         let backend = &self.shared.backend;
         let entry = match backend.get_now(key) {
@@ -276,6 +280,42 @@ impl Store {
     /// ```
     pub fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Write<'_, bool> {
         Write::insert(self, key, value)
+    }
+
+    /// The value under `key`, or what `compute` gives, which is then set: a cache.
+    ///
+    /// However many tasks of this process ask at once, on this store and its substores, one computation runs
+    /// and all of them get its value; another process may compute it too. Whoever came first goes through with it,
+    /// and if that one is dropped, another who waits goes on with the same computation. If it fails or panics, all who
+    /// wait get that error, nothing is kept, and the next one who asks tries again. `null` (so `None` and `()`) is not kept either.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Compute`] with what `compute` failed with as its source, or the very [`Error`] of this crate
+    /// that it gave; as [`get`](Self::get) and [`set`](Self::set).
+    ///
+    /// ```
+    /// # use polystore_kv::kv;
+    /// # async fn weather_in(city: String) -> std::io::Result<String> { Ok(format!("rain in {city}")) }
+    /// # futures_executor::block_on(async {
+    /// let cache = kv("memory:")?.prefix("weather:");
+    /// let city = "Tarragona".to_owned();
+    /// let weather = cache
+    ///     .get_or_set("tarragona", || weather_in(city))
+    ///     .expires("10min")
+    ///     .stale_for("1h")
+    ///     .await?;
+    /// assert_eq!(weather, "rain in Tarragona");
+    /// # Ok::<(), polystore_kv::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn get_or_set<'a, T, F, Fut, E>(&'a self, key: &str, compute: F) -> GetOrSet<'a, T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnOnce() -> Fut + Send + 'a,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        GetOrSet::new(self, key, compute)
     }
 
     /// Whether there is a value under `key`.
@@ -566,7 +606,7 @@ impl Store {
         self.exact("entry", &self.join(key)).await
     }
 
-    async fn exact(&self, operation: &'static str, key: &str) -> Result<Option<Entry>> {
+    pub(crate) async fn exact(&self, operation: &'static str, key: &str) -> Result<Option<Entry>> {
         let entry = async {
             self.shared.check_open()?;
             let entry = self.shared.backend.entry(key).await?;

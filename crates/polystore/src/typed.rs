@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 use crate::expires::Expires;
+use crate::get_or_set::GetOrSet;
 use crate::store::Store;
 use crate::stream::Entries;
 use crate::write::Write;
@@ -173,6 +174,18 @@ impl<T: Serialize> TypedStore<T> {
         T: 'v,
     {
         self.store.set_many(entries)
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> TypedStore<T> {
+    /// As [`Store::get_or_set`].
+    pub fn get_or_set<'a, F, Fut, E>(&'a self, key: &str, compute: F) -> GetOrSet<'a, T>
+    where
+        F: FnOnce() -> Fut + Send + 'a,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.store.get_or_set(key, compute)
     }
 }
 
