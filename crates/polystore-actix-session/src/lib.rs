@@ -1,0 +1,1 @@
+//! Keeps the sessions of actix-session in any store.

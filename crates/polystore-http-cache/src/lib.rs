@@ -1,0 +1,1 @@
+//! Caches the replies that reqwest gets in any store, by RFC 9111.

@@ -1,0 +1,1 @@
+//! Keeps the sessions of tower-sessions in any store.
