@@ -100,7 +100,7 @@ mod base64_bytes {
     {
         let text = Option::<String>::deserialize(deserializer)?;
         let decode = |text: String| BASE64_STANDARD.decode(text);
-        // Errors go to logs: they say what is wrong, and show nothing of the value.
+        // Who reads the note learns that it is no `Note`: no store passes serde's words on, which may show the value.
         let bytes = text.map(decode).transpose();
         bytes.map_err(|_| D::Error::custom("the picture is no base64"))
     }
