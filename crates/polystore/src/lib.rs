@@ -157,6 +157,8 @@ mod guides {
     mod substores {}
     #[doc = include_str!("../../../docs/errors.md")]
     mod errors {}
+    #[doc = include_str!("../../../docs/for-library-authors.md")]
+    mod for_library_authors {}
     #[doc = include_str!("../../../docs/performance.md")]
     mod performance {}
     #[doc = include_str!("../../../docs/browser.md")]
