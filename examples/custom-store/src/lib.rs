@@ -10,20 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use polystore_kv::backend::{Backend, BoxStream, Info, Scan, async_trait};
 use polystore_kv::{Entry, Expiry, Result};
 
-/// A map in this process. In an `Arc` it is a store and still the program's own: see [`len`](Self::len).
-///
-/// ```
-/// use std::sync::Arc;
-/// use custom_store::MapStore;
-///
-/// # async fn example() -> polystore_kv::Result<()> {
-/// let map = Arc::new(MapStore::default());
-/// let store = polystore_kv::kv(Arc::clone(&map))?;
-/// store.set("a", &1).await?;
-/// assert_eq!(map.len(), 1);
-/// # Ok(())
-/// # }
-/// ```
+/// A map in this process. In an `Arc` it is a store, `kv(Arc::clone(&map))`, and still the program's own.
 #[derive(Debug, Default)]
 pub struct MapStore(Mutex<Map>);
 

@@ -56,9 +56,10 @@ async fn run() -> Result<(), Failure> {
     let locks = Locks::new(&store, duration("LEASE", "10s")?)?;
     for _ in 0..count {
         let held = locks.acquire("invoices").await?;
-        let number = write_invoice(&held, Path::new(journal), work).await?;
-        println!("invoice {number}");
+        let number = write_invoice(&held, Path::new(journal), work).await;
+        // Also if that failed: the others need not wait until the lease is over.
         held.release().await?;
+        println!("invoice {}", number?);
     }
     store.close().await?;
     Ok(())

@@ -135,6 +135,7 @@ impl Tenant {
         let Some(user) = self.users.get(email).await? else {
             return Ok(false);
         };
+        // If this ends half way, a seat stays taken: too few are a nuisance, too many a lie.
         self.users.del(email).await?;
         self.seats.del(&user.seat.to_string()).await?;
         Ok(true)
