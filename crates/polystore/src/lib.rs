@@ -165,6 +165,8 @@ mod guides {
     mod from_keyv {}
     #[doc = include_str!("../../../docs/from-opendal.md")]
     mod from_opendal {}
+    #[doc = include_str!("../../../docs/for-library-authors.md")]
+    mod for_library_authors {}
     #[doc = include_str!("../../../docs/performance.md")]
     mod performance {}
     #[doc = include_str!("../../../docs/browser.md")]
