@@ -6,6 +6,8 @@
 
 mod browser;
 mod groups;
+mod hits;
+mod http_cache;
 mod load;
 mod local;
 mod measure;
@@ -125,6 +127,7 @@ fn run(options: &Options) -> String {
     text += &bench.prefixes();
     text += &bench.streams();
     text += &bench.browser().unwrap_or_default();
+    text += &bench.http_cache().unwrap_or_default();
     text
 }
 
