@@ -88,3 +88,12 @@ mod turn;
 
 pub use cache::HttpCache;
 pub use caching::Caching;
+
+/// The guide's examples are tests.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../../docs/http-cache.md")]
+    mod http_cache {}
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+}
