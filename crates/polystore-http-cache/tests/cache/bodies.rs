@@ -48,9 +48,8 @@ async fn all_bytes_of_headers_survive() {
 }
 
 /// A body of which nobody knows how long it is.
-fn chunks(count: usize, length: usize) -> Body {
-    let chunks =
-        (0..count).map(move |at| Ok::<_, std::io::Error>(Bytes::from(vec![at as u8; length])));
+fn chunks(count: u8, length: usize) -> Body {
+    let chunks = (0..count).map(move |at| Ok::<_, std::io::Error>(Bytes::from(vec![at; length])));
     Body::from_stream(futures_util::stream::iter(chunks))
 }
 

@@ -6,7 +6,7 @@ use reqwest_middleware::ClientWithMiddleware;
 const METHODS: [&str; 5] = ["POST", "PUT", "PATCH", "DELETE", "PURGE"];
 
 async fn change(client: &ClientWithMiddleware, method: &str, url: &str) {
-    let method = method.parse().unwrap();
+    let method = method.parse().expect("a method");
     let got = send(client.request(method, url)).await;
     assert_eq!(got.cache, "polystore; fwd=method");
 }

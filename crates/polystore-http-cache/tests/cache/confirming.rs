@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use polystore_http_cache::HttpCache;
-use polystore_kv::kv;
+use polystore_kv::{Expires, kv};
 
 use crate::origin::{Origin, client, get, in_memory, reply, send};
 
@@ -217,7 +217,7 @@ async fn a_fresh_reply_stays_in_the_store_until_it_may_be_confirmed() {
                 .ttl(&key)
                 .await
                 .unwrap()
-                .and_then(|left| left.as_duration());
+                .and_then(Expires::as_duration);
             let left = left.expect("it expires");
             assert!(
                 left <= stays && left > stays - Duration::from_secs(20),

@@ -36,10 +36,10 @@ async fn works(store: Store) {
         }
     })
     .await;
-    let client = client(HttpCache::new(&store).unwrap());
+    let client = client(HttpCache::new(&store).expect("a store"));
 
     let long = origin.url(&format!("/long/{}?{}", "é".repeat(1000), "q".repeat(2000)));
-    let long = reqwest::Url::parse(&long).unwrap().to_string();
+    let long = reqwest::Url::parse(&long).expect("a URL").to_string();
     assert!(long.len() > 8000);
     for is_hit in [false, true, true] {
         let got = get(&client, &long).await;
@@ -81,12 +81,12 @@ async fn works(store: Store) {
         );
     }
 
-    let before = store.keys().await.unwrap().len();
+    let before = keys(&store).await.len();
     get(&client, &origin.url("/short")).await;
     assert!(get(&client, &origin.url("/short")).await.is_hit(), "{kind}");
-    assert_eq!(store.keys().await.unwrap().len(), before + 1, "{kind}");
+    assert_eq!(keys(&store).await.len(), before + 1, "{kind}");
     let deadline = Instant::now() + Duration::from_secs(30);
-    while store.keys().await.unwrap().len() > before {
+    while keys(&store).await.len() > before {
         assert!(Instant::now() < deadline, "{kind}: it stays");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -100,12 +100,16 @@ async fn works(store: Store) {
         })
         .collect();
     for request in requests {
-        assert_eq!(request.await.unwrap().body, all, "{kind}");
+        assert_eq!(request.await.expect("no panic").body, all, "{kind}");
     }
     assert!(
         get(&client, &origin.url("/at-once")).await.is_hit(),
         "{kind}"
     );
+}
+
+async fn keys(store: &Store) -> Vec<String> {
+    store.keys().await.expect("the store answers")
 }
 
 #[tokio::test]
