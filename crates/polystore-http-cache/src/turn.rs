@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use http::header::{CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use polystore_kv::Store;
@@ -62,7 +62,15 @@ impl Turn<'_> {
             return Ok(reply::not_kept(forward, request.url().clone()));
         }
         if request.method() == Method::HEAD {
+            let url = request.url().clone();
             let reply = next.run(request, extensions).await?;
+            if let Some((stored, _)) = old
+                && reply.status().is_success()
+                && is_of(&reply, &url)
+                && is_another(&stored.headers, reply.headers())
+            {
+                shelf::forget(self.store, &self.key).await;
+            }
             return Ok(said(reply, &Said::forward(forward)));
         }
         let plain = request.try_clone();
@@ -271,6 +279,17 @@ fn ask_to_confirm(request: &mut Request, kept: &HeaderMap) {
             request.headers_mut().insert(asked, value.clone());
         }
     }
+}
+
+/// Whether the reply to a `HEAD` shows that what was kept is not what is there now (RFC 9111, section 4.3.5).
+fn is_another(kept: &HeaderMap, new: &HeaderMap) -> bool {
+    let differs = |name| match (kept.get(&name), new.get(&name)) {
+        (Some(kept), Some(new)) => kept != new,
+        _ => false,
+    };
+    [ETAG, LAST_MODIFIED, CONTENT_LENGTH]
+        .into_iter()
+        .any(differs)
 }
 
 /// Whether a 304 speaks of the reply that was kept (RFC 9111, section 4.3.4).

@@ -72,6 +72,22 @@ fn a_lifetime_is_what_the_reply_says() {
             MOST_SECONDS,
         ),
         (&[("cache-control", "max-age=60.5")], 0, 0),
+        // From the tests at cache-tests.fyi.
+        (&[("cache-control", "foobar, max-age=60")], 60, 60),
+        (
+            &[("cache-control", "a=\"b, max-age=5\", max-age=60")],
+            60,
+            60,
+        ),
+        (&[("cache-control", "max-age=0060")], 60, 60),
+        (&[("cache-control", "max-age='60'")], 0, 0),
+        (&[("cache-control", "max-age=60"), ("expires", "0")], 60, 60),
+        (
+            &[("cache-control", "max-age=60"), ("pragma", "no-cache")],
+            60,
+            60,
+        ),
+        (&[("expires", "Thu, 18 Aug 2050 02:01:18 +0000")], 0, 0),
     ] {
         assert_eq!(lifetime(lines, false), private, "private: {lines:?}");
         assert_eq!(lifetime(lines, true), shared, "shared: {lines:?}");

@@ -195,6 +195,25 @@ async fn a_head_is_answered_by_what_a_get_got() {
 }
 
 #[tokio::test]
+async fn a_head_that_shows_another_reply_makes_void_what_is_kept() {
+    for (tag, is_void) in [("\"b\"", true), ("\"a\"", false)] {
+        let origin = Origin::start(move |seen| match seen.method.as_str() {
+            "HEAD" => reply(200, &[("etag", tag)], ""),
+            _ => reply(
+                200,
+                &[("etag", "\"a\""), ("cache-control", "max-age=60")],
+                "",
+            ),
+        })
+        .await;
+        let (client, url) = (in_memory(), origin.url("/"));
+        get(&client, &url).await;
+        send(client.head(&url).header("cache-control", "no-cache")).await;
+        assert_eq!(get(&client, &url).await.is_hit(), !is_void, "{tag}");
+    }
+}
+
+#[tokio::test]
 async fn parts_and_conditions_of_the_program_go_to_the_origin() {
     let origin = Origin::counting(&[("cache-control", "max-age=60"), ("etag", "\"a\"")]).await;
     let (client, url) = (in_memory(), origin.url("/"));
