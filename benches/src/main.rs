@@ -7,6 +7,8 @@
 mod browser;
 mod costs;
 mod groups;
+mod hits;
+mod http_cache;
 mod load;
 mod local;
 mod measure;
@@ -149,6 +151,7 @@ impl Bench<'_> {
         text += &self.prefixes();
         text += &self.streams();
         text += &self.browser().unwrap_or_default();
+        text += &self.http_cache().unwrap_or_default();
         text
     }
 }
