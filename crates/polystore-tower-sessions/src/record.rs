@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use polystore_kv::{Expires, Timestamp};
+use polystore_kv::Expires;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::macros::datetime;
@@ -43,16 +43,10 @@ impl Record<'_> {
     }
 }
 
-/// How long what expires at `date` is kept from now, or `None` when that has passed.
+/// How long what expires at `date` is kept from now, or `None` when that has come.
 pub(crate) fn expires(date: OffsetDateTime) -> Option<Expires> {
-    const NANOS_PER_MILLI: i128 = 1_000_000;
-    // By Polystore's clock, which runs in WebAssembly too; a part of a millisecond rounds up.
-    let millis = -(-date.unix_timestamp_nanos()).div_euclid(NANOS_PER_MILLI);
-    let left = match i64::try_from(millis).map(Timestamp::from_millis) {
-        Ok(at) if at < Timestamp::MAX => at.duration_from_now(),
-        _ => return Some(Expires::NEVER),
-    };
-    (!left.is_zero()).then(|| left.into())
+    let left = date.min(LAST) - OffsetDateTime::now_utc();
+    left.is_positive().then(|| left.unsigned_abs().into())
 }
 
 #[cfg(test)]
@@ -108,7 +102,7 @@ mod tests {
     #[test]
     fn a_date_is_over_when_it_comes_and_not_before() {
         let now = OffsetDateTime::now_utc();
-        assert_eq!(expires(now - Duration::MILLISECOND), None);
+        assert_eq!(expires(now), None);
         let left = expires(now + Duration::HOUR).and_then(Expires::as_duration);
         let left = left.expect("an hour is left").as_secs_f64();
         assert!((3590.0..=3600.001).contains(&left), "{left}");
