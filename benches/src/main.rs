@@ -4,8 +4,10 @@
 //! `--only WORD` measures only rows that have it, `--runs N` as often as that, `--write` puts
 //! the table into README.md.
 
+mod apart;
 mod browser;
 mod groups;
+mod listen;
 mod load;
 mod local;
 mod measure;
@@ -16,6 +18,7 @@ mod report;
 mod requests;
 mod rows;
 mod serving;
+mod sessions;
 mod subject;
 
 use std::fmt::Write as _;
@@ -122,6 +125,7 @@ fn run(options: &Options) -> String {
     text += &requests::table(&requests);
     text += "\n### What a request costs a server\n\n";
     text += &requests::costs(&requests);
+    text += &bench.sessions();
     text += &bench.prefixes();
     text += &bench.streams();
     text += &bench.browser().unwrap_or_default();
@@ -145,7 +149,9 @@ impl Servers {
     fn start(options: &Options) -> Self {
         let wants = |what: &str| options.wants(what) || options.only_within(what);
         Self {
-            redis: wants("redis").then(Redis::start).flatten(),
+            redis: (wants("redis") || wants("session"))
+                .then(Redis::start)
+                .flatten(),
             postgres: wants("postgres").then(Postgres::start).flatten(),
             etcd: wants("etcd").then(Etcd::start).flatten(),
         }

@@ -1,11 +1,14 @@
 //! Servers, each in a process of its own, that say where they listen and end with this program.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, RwLock};
 
+use crate::listen::run;
+use crate::load::Load;
+use crate::local;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{self, State};
@@ -16,10 +19,6 @@ use axum::routing::get;
 use polystore_server::Server;
 use rusqlite::{Connection, OptionalExtension};
 use serde::de::IgnoredAny;
-use tokio::net::TcpListener;
-
-use crate::load::Load;
-use crate::local;
 
 /// A server that runs.
 pub(crate) struct Serving {
@@ -40,7 +39,7 @@ impl Serving {
         Self::start(Command::new("node").arg(script).arg(store))
     }
 
-    fn start(command: &mut Command) -> Option<Self> {
+    pub(crate) fn start(command: &mut Command) -> Option<Self> {
         // The pipe closes when this program ends, and the server with it.
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().ok()?;
