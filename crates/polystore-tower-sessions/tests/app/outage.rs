@@ -10,12 +10,7 @@ use crate::browser::{Browser, app};
 const PATHS: [&str; 5] = ["/count", "/login", "/cycle", "/logout", "/claim"];
 
 /// Each request is an error, but those that need no store; and when the store is back, so is the session.
-async fn fails_and_comes_back(
-    ada: &mut Browser,
-    cause: &str,
-    down: impl FnOnce(),
-    up: impl FnOnce(),
-) {
+async fn fails_and_comes_back(ada: &mut Browser, down: impl FnOnce(), up: impl FnOnce()) {
     let other = ada.clone();
     let before = ada.post("/count").await.1;
     down();
@@ -29,7 +24,6 @@ async fn fails_and_comes_back(
     let (status, said) = ada.get("/me").await;
     assert_eq!(status, 500, "{said}");
     assert!(said.starts_with("redis: get: "), "{said}");
-    assert!(said.contains(cause), "{said}");
     // Who has no session notices nothing until one is to be kept.
     let mut visitor = other.clone();
     visitor.cookie = None;
@@ -54,7 +48,7 @@ async fn a_store_that_is_killed_is_an_error_until_it_is_back() {
     let mut ada = Browser::new(&app(&store));
     assert_eq!(ada.post("/login").await.0, 200);
     for _ in 0..2 {
-        fails_and_comes_back(&mut ada, "refused", || redis.kill(), || redis.start_again()).await;
+        fails_and_comes_back(&mut ada, || redis.kill(), || redis.start_again()).await;
     }
 }
 
@@ -66,7 +60,7 @@ async fn a_network_that_swallows_everything_is_an_error_until_it_is_mended() {
     let store = kv(url).unwrap().prefix("session:");
     let mut ada = Browser::new(&app(&store));
     assert_eq!(ada.post("/login").await.0, 200);
-    fails_and_comes_back(&mut ada, "300ms", || proxy.black_hole(), || proxy.pass()).await;
+    fails_and_comes_back(&mut ada, || proxy.black_hole(), || proxy.pass()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
