@@ -224,3 +224,14 @@ impl ExpiredDeletion for Sessions {
         }
     }
 }
+
+/// The guides' examples are tests.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../../docs/sessions.md")]
+    mod sessions {}
+    #[doc = include_str!("../../../docs/from-tower-sessions.md")]
+    mod from_tower_sessions {}
+}
