@@ -1,16 +1,16 @@
 //! Hits of an HTTP cache, beside http-cache with its own store in memory, which is a program of its own: see its Cargo.toml.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use polystore_http_cache::HttpCache;
 use reqwest_middleware::ClientBuilder;
 
-use crate::Bench;
 use crate::hits;
 use crate::measure::TASKS;
 use crate::report::{Runs, judged, ratio};
+use crate::{Bench, apart};
 
 /// What a hit is to reach beside http-cache's.
 const MARK: f64 = 0.8;
@@ -27,7 +27,7 @@ impl Bench<'_> {
                     continue;
                 }
                 eprintln!("{what}");
-                let peer = peer.get_or_insert_with(program);
+                let peer = peer.get_or_insert_with(|| apart::built("http-cache"));
                 let (mut ours, mut theirs) = (Runs::default(), Runs::default());
                 for _ in 0..self.options.runs {
                     ours.0.push(of_ours(bytes, tasks));
@@ -53,28 +53,6 @@ fn of_ours(bytes: usize, tasks: u32) -> f64 {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = ClientBuilder::new(reqwest::Client::new());
     hits::a_second(&client.with(HttpCache::default()).build(), bytes, tasks)
-}
-
-/// Builds the other program, if it is not up to date. `None` where that fails.
-fn program() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("http-cache");
-    let arguments = [
-        "build",
-        "--quiet",
-        "--release",
-        "--locked",
-        "--target-dir",
-        "target",
-    ];
-    let built = Command::new(env!("CARGO"))
-        .args(arguments)
-        .current_dir(&folder)
-        .status();
-    if !built.is_ok_and(|status| status.success()) {
-        eprintln!("http-cache could not be built: its column stays empty");
-        return None;
-    }
-    Some(folder.join("target/release/polystore-bench-http-cache"))
 }
 
 fn of_peer(program: Option<&Path>, bytes: usize, tasks: u32) -> Option<f64> {

@@ -4,11 +4,13 @@
 //! `--only WORD` measures only rows that have it, `--runs N` as often as that, `--write` puts
 //! the table into README.md, and what groups cost into docs/performance.md. `--only costs` is the latter alone.
 
+mod apart;
 mod browser;
 mod costs;
 mod groups;
 mod hits;
 mod http_cache;
+mod listen;
 mod load;
 mod local;
 mod measure;
@@ -19,6 +21,7 @@ mod report;
 mod requests;
 mod rows;
 mod serving;
+mod sessions;
 mod subject;
 
 use std::fmt::Write as _;
@@ -148,6 +151,7 @@ impl Bench<'_> {
         text += &requests::table(&requests);
         text += "\n### What a request costs a server\n\n";
         text += &requests::costs(&requests);
+        text += &self.sessions();
         text += &self.prefixes();
         text += &self.streams();
         text += &self.browser().unwrap_or_default();
@@ -175,7 +179,9 @@ impl Servers {
             options.wants(what) || options.only_within(what) || options.wants_only_costs()
         };
         Self {
-            redis: wants("redis").then(Redis::start).flatten(),
+            redis: (wants("redis") || wants("session"))
+                .then(Redis::start)
+                .flatten(),
             postgres: wants("postgres").then(Postgres::start).flatten(),
             etcd: wants("etcd").then(Etcd::start).flatten(),
         }
