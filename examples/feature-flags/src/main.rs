@@ -64,7 +64,7 @@ async fn run() -> Result<ExitCode, Failure> {
         ["set", name, flag, time] => flags.set(name, flag.parse()?, time.parse()?).await?,
         ["rm", name] => flags.remove(name).await?,
         ["is-on", name, user] if flags.is_on(name, user).await? => println!("on"),
-        ["is-on", ..] if words.len() == 3 => return Ok(ExitCode::from(IS_OFF)),
+        ["is-on", _, _] => return Ok(ExitCode::from(IS_OFF)),
         ["check", user] => {
             for (name, is_on) in features(&flags, user).await? {
                 println!("{} {name}", if is_on { "on " } else { "off" });

@@ -81,7 +81,8 @@ impl Idempotency {
         })
     }
 
-    /// The same with another time for which replies are kept: longer than any sender tries again.
+    /// The same with another time for which replies are kept: longer than any sender tries again. One that means
+    /// nothing is an error of [`check`](Self::check) and of [`run`](Self::run).
     #[must_use]
     pub fn keep_for<E>(mut self, time: E) -> Self
     where
@@ -103,6 +104,7 @@ impl Idempotency {
     /// # Errors
     /// [`Error::Store`] if it cannot be reached, or has no atomic `insert`.
     pub async fn check(&self) -> Result<(), Error> {
+        self.records.default_expires()?;
         if self.records.capabilities().await?.insert {
             return Ok(());
         }
@@ -122,6 +124,8 @@ impl Idempotency {
         Fut: Future<Output = Result<T, E>>,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
+        // A time that means nothing is an error of the write that uses it, which would be after the work.
+        self.records.default_expires()?;
         let owner = getrandom::u64().map_err(|error| Error::Work(error.into()))?;
         while !self.claim(key, owner).await? {
             match self.records.get(key).await? {

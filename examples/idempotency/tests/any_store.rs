@@ -154,6 +154,16 @@ impl Backend for Plain {
 }
 
 #[tokio::test]
+async fn a_time_that_means_nothing_is_refused_before_any_work() {
+    let once = Idempotency::new("memory:").unwrap().keep_for("soon");
+    assert!(matches!(once.check().await, Err(Error::Store(error)) if error.is_usage()));
+    let work = Work::default();
+    let failed = once.run("a", || work.clone().pass()).await;
+    assert!(matches!(failed, Err(Error::Store(error)) if error.is_usage()));
+    assert_eq!(work.count(), 0);
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_do_it_is_refused_before_any_work() {
     let once = Idempotency::new(Plain(MapStore::default())).unwrap();
     let work = Work::default();
