@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::metadata;
 use crate::run::{self, Outcome};
+use crate::{links, metadata};
 
 const LONGEST: usize = 500;
 
@@ -24,6 +24,8 @@ pub(crate) fn check() -> Outcome {
     let root = run::root();
     let mut problems = Vec::new();
     let mut looked_at = 0;
+    let guides = read(&root.join(links::GUIDES))?;
+    let guides_links = read(&root.join(links::GUIDES_LINKS))?;
 
     for path in files(&root)? {
         let name = relative(&path, &root);
@@ -33,6 +35,13 @@ pub(crate) fn check() -> Outcome {
             looked_at += 1;
         } else if name.ends_with("package-lock.json") {
             problems.extend(lock_problem(&name, &read(&path)?));
+            looked_at += 1;
+        } else if name.ends_with(".md") && name != links::GUIDES_LINKS {
+            let text = read(&path)?;
+            problems.extend(links::dead(&root, &name, &text));
+            if guides.contains(&format!("/{name}\"")) {
+                problems.extend(links::unknown_to_rustdoc(&name, &text, &guides_links));
+            }
             looked_at += 1;
         }
     }

@@ -5,6 +5,7 @@ mod browser;
 mod ci;
 mod hygiene;
 mod licences;
+mod links;
 mod metadata;
 mod node;
 mod prepare;

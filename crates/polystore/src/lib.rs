@@ -66,6 +66,13 @@
 //! `deadpool_postgres::Pool`; `tonic-0_14` a `tonic::transport::Channel` to etcd; `url-2` a `url::Url`;
 //! `web-sys-0_3` a `web_sys::Storage`; `worker-0_8` a `worker::kv::KvStore`.
 //!
+//! # Guides
+//!
+//! [Guides](guides) of [choosing a store](guides::choosing_a_store), [expiry](guides::expiry), [errors](guides::errors), [caching](guides::caching),
+//! [libraries that take any store](guides::for_library_authors) and more, and from
+//! [the npm package](guides::from_npm), [keyv](guides::from_keyv) and [OpenDAL](guides::from_opendal). Whole programs are in the
+//! repository's folder `examples`, what is measured in `benches`, and what is for JavaScript in `docs/javascript`.
+//!
 //! # What it is not
 //!
 //! It has no transactions over several keys, no counters and no compare-and-swap
@@ -104,6 +111,8 @@ mod error;
 mod expires;
 mod gather;
 mod get_or_set;
+#[cfg(doc)]
+pub mod guides;
 mod json;
 mod kv;
 mod lazy;
@@ -144,33 +153,8 @@ pub use stream::{Entries, RawEntries};
 pub use typed::TypedStore;
 pub use write::Write;
 
-/// The guides' examples are tests.
+/// Its examples are tests.
 #[cfg(doctest)]
-mod guides {
-    #[doc = include_str!("../../../docs/choosing-a-store.md")]
-    mod choosing_a_store {}
-    #[doc = include_str!("../../../docs/creating-a-store.md")]
-    mod creating_a_store {}
-    #[doc = include_str!("../../../docs/expiry.md")]
-    mod expiry {}
-    #[doc = include_str!("../../../docs/substores.md")]
-    mod substores {}
-    #[doc = include_str!("../../../docs/errors.md")]
-    mod errors {}
-    #[doc = include_str!("../../../docs/caching.md")]
-    mod caching {}
-    #[doc = include_str!("../../../docs/from-npm.md")]
-    mod from_npm {}
-    #[doc = include_str!("../../../docs/from-keyv.md")]
-    mod from_keyv {}
-    #[doc = include_str!("../../../docs/from-opendal.md")]
-    mod from_opendal {}
-    #[doc = include_str!("../../../docs/for-library-authors.md")]
-    mod for_library_authors {}
-    #[doc = include_str!("../../../docs/performance.md")]
-    mod performance {}
-    #[doc = include_str!("../../../docs/browser.md")]
-    mod browser {}
-    #[doc = include_str!("../../../README.md")]
-    mod readme {}
+mod readme {
+    #![doc = include_str!("../../../README.md")]
 }
