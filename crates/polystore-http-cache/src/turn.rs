@@ -29,6 +29,20 @@ pub(crate) struct Turn<'a> {
     pub(crate) now: SystemTime,
 }
 
+/// When the origin was asked, and when its reply came: what the store took before is not the reply's age.
+#[derive(Clone, Copy)]
+struct Way {
+    asked: SystemTime,
+    came: SystemTime,
+}
+
+impl Way {
+    fn since(asked: SystemTime) -> Self {
+        let came = SystemTime::now();
+        Self { asked, came }
+    }
+}
+
 impl Turn<'_> {
     pub(crate) async fn answer(
         &self,
@@ -51,7 +65,15 @@ impl Turn<'_> {
         let old = match old {
             Some((stored, judge)) if judge.answers(&self.question, self.now) => {
                 let hit = Said::hit(judge.ttl(self.now));
-                return Ok(self.give(stored, &judge, &hit, &request));
+                let url = request.url().clone();
+                return Ok(reply::kept(
+                    stored,
+                    &judge,
+                    self.now,
+                    &hit,
+                    url,
+                    request.method(),
+                ));
             }
             old => old,
         };
@@ -78,61 +100,43 @@ impl Turn<'_> {
             ask_to_confirm(&mut request, &stored.headers);
         }
         let url = request.url().clone();
+        let asked = SystemTime::now();
         let outcome = next.clone().run(request, extensions).await;
-        let came = SystemTime::now();
+        let way = Way::since(asked);
         let Some((stored, judge)) = old else {
             let plain = plain.unwrap_or_else(|| Request::new(Method::GET, url));
             return Ok(self
-                .keep(&plain, outcome?, came, Said::forward(forward), false)
+                .keep(&plain, outcome?, way, Said::forward(forward), false)
                 .await);
         };
         let plain = plain.unwrap_or_else(|| Request::new(Method::GET, url));
         let reply = match outcome {
-            Err(_) if judge.helps_out(&self.question, came) => {
-                return Ok(self.help_out(stored, &judge, came, &plain));
+            Err(_) if judge.helps_out(&self.question, way.came) => {
+                return Ok(help_out(stored, &judge, way.came, &plain));
             }
-            Ok(reply) if is_failure(reply.status()) && judge.helps_out(&self.question, came) => {
-                return Ok(self.help_out(stored, &judge, came, &plain));
+            Ok(reply)
+                if is_failure(reply.status()) && judge.helps_out(&self.question, way.came) =>
+            {
+                return Ok(help_out(stored, &judge, way.came, &plain));
             }
             outcome => outcome?,
         };
         if reply.status() != StatusCode::NOT_MODIFIED {
             let forwarded = Said::forward(forward).fwd_status(reply.status());
-            return Ok(self.keep(&plain, reply, came, forwarded, true).await);
+            return Ok(self.keep(&plain, reply, way, forwarded, true).await);
         }
         if is_of(&reply, plain.url()) && is_same(&stored.headers, reply.headers()) {
-            return Ok(self.confirm(stored, &reply, came, forward, &plain).await);
+            return Ok(self.confirm(stored, &reply, way, forward, &plain).await);
         }
         // It speaks of another reply than the one that was kept.
         let again = plain.try_clone();
         let again = again.unwrap_or_else(|| Request::new(Method::GET, plain.url().clone()));
+        let asked = SystemTime::now();
         let reply = next.run(again, extensions).await?;
-        let came = SystemTime::now();
+        let way = Way::since(asked);
         Ok(self
-            .keep(&plain, reply, came, Said::forward(forward), true)
+            .keep(&plain, reply, way, Said::forward(forward), true)
             .await)
-    }
-
-    fn give(&self, stored: Stored, judge: &Judge, said: &Said, request: &Request) -> Response {
-        reply::kept(
-            stored,
-            judge,
-            self.now,
-            said,
-            request.url().clone(),
-            request.method(),
-        )
-    }
-
-    fn help_out(
-        &self,
-        stored: Stored,
-        judge: &Judge,
-        came: SystemTime,
-        request: &Request,
-    ) -> Response {
-        let said = Said::hit(judge.ttl(came)).detail("stale-if-error");
-        self.give(stored, judge, &said, request)
     }
 
     /// The origin says that the reply still holds.
@@ -140,29 +144,37 @@ impl Turn<'_> {
         &self,
         mut stored: Stored,
         reply: &Response,
-        came: SystemTime,
+        way: Way,
         forward: Forward,
         request: &Request,
     ) -> Response {
-        let born = judge::born(reply.headers(), self.now, came);
+        let born = judge::born(reply.headers(), way.asked, way.came);
         stored.confirm(
             born,
-            reply::confirmed(&stored.headers, reply.headers(), came),
+            reply::confirmed(&stored.headers, reply.headers(), way.came),
         );
         stored.authorized = self.question.is_authorized;
         stored.lifetime = self.lifetime.or(stored.lifetime);
         let judge = Judge::of(&stored, self.cache.is_shared);
         let mut said = Said::forward(forward).fwd_status(StatusCode::NOT_MODIFIED);
-        match self.useful_for(&judge, came) {
+        match self.useful_for(&judge, way.came) {
             Some(useful) => {
                 let vary = self.variant(&stored.headers, request);
-                shelf::keep(self.store, &self.key, vary, stored.clone(), useful, came).await;
+                shelf::keep(
+                    self.store,
+                    &self.key,
+                    vary,
+                    stored.clone(),
+                    useful,
+                    way.came,
+                )
+                .await;
                 said = said.stored();
             }
             None => shelf::forget(self.store, &self.key).await,
         }
         let url = request.url().clone();
-        reply::kept(stored, &judge, came, &said, url, request.method())
+        reply::kept(stored, &judge, way.came, &said, url, request.method())
     }
 
     fn useful_for(&self, judge: &Judge, came: SystemTime) -> Option<Duration> {
@@ -209,12 +221,12 @@ impl Turn<'_> {
         &self,
         request: &Request,
         reply: Response,
-        came: SystemTime,
+        way: Way,
         forwarded: Said,
         was_there: bool,
     ) -> Response {
         let head = Head {
-            born: judge::born(reply.headers(), self.now, came),
+            born: judge::born(reply.headers(), way.asked, way.came),
             lifetime: self.lifetime,
             authorized: self.question.is_authorized,
             status: reply.status(),
@@ -233,7 +245,7 @@ impl Turn<'_> {
             .is_none_or(|length| length <= self.cache.max_body);
         // How long a redirection holds that reqwest followed, it does not say.
         let useful = match is_short && is_of(&reply, request.url()) {
-            true => self.useful_for(&judge, came),
+            true => self.useful_for(&judge, way.came),
             false => None,
         };
         let Some(useful) = useful else {
@@ -242,13 +254,13 @@ impl Turn<'_> {
             }
             return said(reply, &forwarded);
         };
-        let headers = reply::to_keep(reply.headers(), came);
+        let headers = reply::to_keep(reply.headers(), way.came);
         let vary = self.variant(&headers, request);
         let (store, key) = (self.store.clone(), self.key.clone());
         let keep: Keep = Box::new(move |body: Bytes| {
             Box::pin(async move {
                 let stored = Stored::new(&head, headers, body);
-                shelf::keep(&store, &key, vary, stored, useful, came).await;
+                shelf::keep(&store, &key, vary, stored, useful, way.came).await;
             })
         });
         let url = reply.url().clone();
@@ -261,6 +273,13 @@ impl Turn<'_> {
         let body = Body::wrap(Tee::new(body, self.cache.max_body, keep));
         reply::with(parts, url, body)
     }
+}
+
+/// A stale reply where the origin failed.
+fn help_out(stored: Stored, judge: &Judge, now: SystemTime, request: &Request) -> Response {
+    let said = Said::hit(judge.ttl(now)).detail("stale-if-error");
+    let url = request.url().clone();
+    reply::kept(stored, judge, now, &said, url, request.method())
 }
 
 /// Whether it came of this URL, without a redirection.

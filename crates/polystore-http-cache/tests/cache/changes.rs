@@ -65,7 +65,6 @@ async fn what_the_reply_names_is_void_too_if_it_is_the_same_origins() {
         (201, "/b", true),
         (200, "b?", false),
         (200, "b", true),
-        (201, "//localhost/b", false),
         (400, "/b", false),
     ] {
         let origin = origin(status, location).await;
@@ -78,6 +77,17 @@ async fn what_the_reply_names_is_void_too_if_it_is_the_same_origins() {
             "{status} {location}"
         );
     }
+}
+
+#[tokio::test]
+async fn no_origin_makes_void_what_is_kept_of_another() {
+    let other = origin(200, "").await;
+    let named = other.url("/b");
+    let one = Origin::start(move |_| reply(201, &[("location", &named)], "")).await;
+    let client = in_memory();
+    get(&client, &other.url("/b")).await;
+    change(&client, "POST", &one.url("/a")).await;
+    assert!(get(&client, &other.url("/b")).await.is_hit());
 }
 
 #[tokio::test]
