@@ -2,6 +2,7 @@
 
 #![cfg(unix)]
 
+#[macro_use]
 mod app;
 mod contract;
 mod ends;

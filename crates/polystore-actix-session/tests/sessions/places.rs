@@ -54,9 +54,7 @@ pub(crate) fn everywhere() -> Vec<Place> {
             _folder: None,
         });
     }
-    static CLOUDFLARE: OnceLock<Option<CloudflareServer>> = OnceLock::new();
-    let cloudflare = CLOUDFLARE.get_or_init(|| CloudflareServer::with_namespaces(1));
-    if let Some(server) = cloudflare {
+    if let Some(server) = cloudflare() {
         let store = Cloudflare::new(server.url(0), CloudflareServer::TOKEN);
         places.push(Place {
             name: "cloudflare",
@@ -67,6 +65,12 @@ pub(crate) fn everywhere() -> Vec<Place> {
     places
 }
 
+pub(crate) fn cloudflare() -> Option<&'static CloudflareServer> {
+    static SERVER: OnceLock<Option<CloudflareServer>> = OnceLock::new();
+    let start = || CloudflareServer::with_namespaces(1);
+    SERVER.get_or_init(start).as_ref()
+}
+
 fn new_prefix() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -74,7 +78,7 @@ fn new_prefix() -> String {
 }
 
 /// The URL of a store in memory behind the real server, for as long as this process lives.
-fn polystore_server() -> String {
+pub(crate) fn polystore_server() -> String {
     static URL: OnceLock<String> = OnceLock::new();
     let start = || {
         let (sender, receiver) = mpsc::channel();
