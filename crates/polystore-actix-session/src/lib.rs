@@ -5,7 +5,7 @@
 //! use actix_session::{Session, SessionMiddleware};
 //! use actix_web::cookie::{Cookie, Key};
 //! use actix_web::{App, Error, get, test};
-//! use polystore_actix_session::KvSessionStore;
+//! use polystore_actix_session::Sessions;
 //!
 //! #[get("/")]
 //! async fn count(session: Session) -> Result<String, Error> {
@@ -17,7 +17,7 @@
 //! # #[actix_web::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Or "sqlite:sessions.db", "redis://host", a client, a Store with a prefix.
-//! let sessions = KvSessionStore::new("memory:")?;
+//! let sessions = Sessions::new("memory:")?;
 //! // In a program: from where its secrets are, so that it survives a restart.
 //! let key = Key::generate();
 //! let app = App::new()
@@ -33,8 +33,8 @@
 //! # }
 //! ```
 //!
-//! Make one `KvSessionStore` outside of `HttpServer::new` and give each worker a clone: it is one store with one connection,
-//! which every worker uses. Two `KvSessionStore::default()` are two memories.
+//! Make one `Sessions` outside of `HttpServer::new` and give each worker a clone: it is one store with one connection,
+//! which every worker uses. Two `Sessions::default()` are two memories.
 //!
 //! # What is kept
 //!
@@ -49,12 +49,12 @@
 //!
 //! ```
 //! # fn main() -> polystore_kv::Result<()> {
-//! use polystore_actix_session::KvSessionStore;
+//! use polystore_actix_session::Sessions;
 //! use polystore_kv::kv;
 //!
 //! let store = kv("memory:")?;
-//! let shop = KvSessionStore::new(store.prefix("shop:session:"))?;
-//! let admin = KvSessionStore::new(store.prefix("admin:session:"))?;
+//! let shop = Sessions::new(store.prefix("shop:session:"))?;
+//! let admin = Sessions::new(store.prefix("admin:session:"))?;
 //! # let _ = (shop, admin);
 //! # Ok(())
 //! # }
@@ -92,4 +92,4 @@
 
 mod store;
 
-pub use store::KvSessionStore;
+pub use store::Sessions;

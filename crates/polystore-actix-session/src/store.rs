@@ -31,19 +31,19 @@ const MAX_ID_BYTES: usize = 128;
 /// A clone is the same store, for the other workers. What it keeps and promises is on the [page of the crate](crate).
 ///
 /// ```
-/// use polystore_actix_session::KvSessionStore;
+/// use polystore_actix_session::Sessions;
 /// use polystore_kv::kv;
 ///
-/// let sessions = KvSessionStore::new(kv("memory:")?.prefix("session:"))?;
+/// let sessions = Sessions::new(kv("memory:")?.prefix("session:"))?;
 /// # let _ = sessions;
 /// # Ok::<(), polystore_kv::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct KvSessionStore {
+pub struct Sessions {
     store: Store,
 }
 
-impl KvSessionStore {
+impl Sessions {
     /// Sessions in `store`: anything that [`kv`](polystore_kv::kv()) takes.
     ///
     /// Nothing is opened yet. An expiry of the store's own has no say: each session has one.
@@ -64,17 +64,15 @@ impl KvSessionStore {
             if is_over(expires) {
                 return Ok(key);
             }
-            match self
-                .store
-                .insert(key.as_ref(), state)
-                .expires(expires)
-                .await
-            {
+            let id = key.as_ref();
+            let inserted = self.store.insert(id, state).expires(expires).await;
+            match inserted.map_err(|error| hidden(error, id)) {
                 Ok(true) => return Ok(key),
                 Ok(false) => {}
                 Err(error) if error.kind() == ErrorKind::Unsupported => {
-                    let set = self.store.set(key.as_ref(), state).expires(expires);
-                    return set.await.map(|()| key);
+                    let set = self.store.set(id, state).expires(expires).await;
+                    set.map_err(|error| hidden(error, id))?;
+                    return Ok(key);
                 }
                 // The connection was lost before it said whether it was done: nobody knows this id, and
                 // another one is as good.
@@ -147,7 +145,7 @@ enum Outcome {
 }
 
 /// Sessions in the memory of this process. Each one that is made so is another memory: give the workers clones.
-impl Default for KvSessionStore {
+impl Default for Sessions {
     fn default() -> Self {
         // The feature is enabled by this crate.
         Self::new("memory:").expect("there is always a store in memory")
@@ -155,26 +153,27 @@ impl Default for KvSessionStore {
 }
 
 /// Shows which kind of store it is, and no more: a prefix may name a tenant.
-impl fmt::Debug for KvSessionStore {
+impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KvSessionStore")
+        f.debug_struct("Sessions")
             .field("kind", &self.store.kind())
             .finish_non_exhaustive()
     }
 }
 
-impl SessionStore for KvSessionStore {
+impl SessionStore for Sessions {
     async fn load(&self, session_key: &SessionKey) -> Result<Option<State>, LoadError> {
         let Some(id) = id_in(session_key) else {
             return Ok(None);
         };
-        self.store
-            .get(id)
-            .await
-            .map_err(|error| match error.is_data() {
-                true => LoadError::Deserialization(told(error)),
-                false => LoadError::Other(told(error)),
-            })
+        let loaded = self.store.get(id).await;
+        loaded.map_err(|error| {
+            let error = hidden(error, id);
+            match error.is_data() {
+                true => LoadError::Deserialization(error.into()),
+                false => LoadError::Other(error.into()),
+            }
+        })
     }
 
     async fn save(
@@ -184,8 +183,8 @@ impl SessionStore for KvSessionStore {
     ) -> Result<SessionKey, SaveError> {
         let saved = self.create(&session_state, lifetime(*ttl)).await;
         saved.map_err(|error| match error.kind() {
-            ErrorKind::Encode => SaveError::Serialization(told(error)),
-            _ => SaveError::Other(told(error)),
+            ErrorKind::Encode => SaveError::Serialization(error.into()),
+            _ => SaveError::Other(error.into()),
         })
     }
 
@@ -198,7 +197,10 @@ impl SessionStore for KvSessionStore {
         let expires = lifetime(*ttl);
         let updated = async {
             let outcome = match id_in(&session_key) {
-                Some(id) => self.replace(id, &session_state, expires).await?,
+                Some(id) => {
+                    let replaced = self.replace(id, &session_state, expires).await;
+                    replaced.map_err(|error| hidden(error, id))?
+                }
                 None => Outcome::Absent,
             };
             match outcome {
@@ -207,8 +209,8 @@ impl SessionStore for KvSessionStore {
             }
         };
         updated.await.map_err(|error: Error| match error.kind() {
-            ErrorKind::Encode => UpdateError::Serialization(told(error)),
-            _ => UpdateError::Other(told(error)),
+            ErrorKind::Encode => UpdateError::Serialization(error.into()),
+            _ => UpdateError::Other(error.into()),
         })
     }
 
@@ -218,14 +220,20 @@ impl SessionStore for KvSessionStore {
         ttl: &time::Duration,
     ) -> Result<(), anyhow::Error> {
         match id_in(session_key) {
-            Some(id) => self.renew(id, lifetime(*ttl)).await.map_err(told),
+            Some(id) => {
+                let renewed = self.renew(id, lifetime(*ttl)).await;
+                renewed.map_err(|error| hidden(error, id).into())
+            }
             None => Ok(()),
         }
     }
 
     async fn delete(&self, session_key: &SessionKey) -> Result<(), anyhow::Error> {
         match id_in(session_key) {
-            Some(id) => self.end(id).await.map_err(told),
+            Some(id) => {
+                let ended = self.end(id).await;
+                ended.map_err(|error| hidden(error, id).into())
+            }
             None => Ok(()),
         }
     }
@@ -257,7 +265,25 @@ fn is_over(expires: Expires) -> bool {
     expires.as_duration() == Some(Duration::ZERO)
 }
 
-/// As actix-session wants it, without the id.
-fn told(error: Error) -> anyhow::Error {
-    error.without_key().into()
+/// The error, by which nobody who reads it can take the session over.
+fn hidden(error: Error, id: &str) -> Error {
+    let error = error.without_key();
+    // No store of Polystore's names a key in a message or a cause; somebody else's may.
+    let text = format!("{:#}", anyhow::Error::from(error.clone()));
+    match text.contains(id) {
+        true => in_words(&error, text.replace(id, "…")),
+        false => error,
+    }
+}
+
+/// The same failure, told by this text alone.
+fn in_words(error: &Error, text: String) -> Error {
+    let mut new = Error::new(error.kind(), text).retryable(error.is_retryable());
+    if let Some(wait) = error.retry_after() {
+        new = new.with_retry_after(wait);
+    }
+    match error.is_maybe_applied() {
+        true => new.with_maybe_applied(),
+        false => new,
+    }
 }

@@ -11,7 +11,7 @@ use actix_web::dev::{Service, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::{App, Error, test, web};
 use futures_util::future::join_all;
-use polystore_actix_session::KvSessionStore;
+use polystore_actix_session::Sessions;
 use polystore_kv::{Store, kv};
 
 use super::places::{everywhere, until};
@@ -99,7 +99,7 @@ macro_rules! app {
         app!($store, $lifecycle, actix_web::cookie::Key::generate())
     };
     ($store:expr, $lifecycle:expr, $key:expr) => {{
-        let sessions = polystore_actix_session::KvSessionStore::new($store).unwrap();
+        let sessions = polystore_actix_session::Sessions::new($store).unwrap();
         let sessions = actix_session::SessionMiddleware::builder(sessions, $key)
             .session_lifecycle($lifecycle)
             .build();
@@ -265,15 +265,16 @@ async fn cookies_of_any_text_are_those_of_nobody() {
     for place in everywhere() {
         let (name, key) = (place.name, Key::generate());
         let app = app!(&place.store, PersistentSession::default(), key.clone());
-        // As somebody would sign it who has the secret.
-        let sign = |text: &str| {
+        // As somebody would encrypt it who has the secret.
+        let seal = |text: &str| {
             let mut jar = CookieJar::new();
-            jar.signed_mut(&key).add(Cookie::new("id", text.to_owned()));
+            jar.private_mut(&key)
+                .add(Cookie::new("id", text.to_owned()));
             jar.get("id").unwrap().value().to_owned()
         };
         for text in texts.iter().chain(&long) {
             // Also as anybody can send it.
-            for value in [sign(text), text.clone()] {
+            for value in [seal(text), text.clone()] {
                 let mut browser = Browser {
                     cookie: Some(Cookie::new("id", value)),
                 };
@@ -287,23 +288,23 @@ async fn cookies_of_any_text_are_those_of_nobody() {
         assert_eq!(ids.len(), 2 * (texts.len() + long.len()), "{name}");
         assert!(ids.iter().all(|id| id.len() == 64), "{name}: {ids:?}");
         let mut browser = Browser {
-            cookie: Some(Cookie::new("id", sign(&ids[0]))),
+            cookie: Some(Cookie::new("id", seal(&ids[0]))),
         };
         assert_eq!(browser.get(&app, "/who").await, "ada 0", "{name}");
     }
 }
 
-/// actix-session's own acceptance tests run with both, and a guard besides.
+/// They are encrypted if nothing is said.
 #[actix_web::test]
-async fn cookies_may_be_encrypted_and_guards_see_the_session() {
+async fn cookies_may_be_signed_only_and_guards_see_the_session() {
     use actix_session::SessionExt;
     use actix_web::guard;
 
-    let private = CookieContentSecurity::Private;
+    let signed = CookieContentSecurity::Signed;
     let lives = PersistentSession::default().session_ttl(MINUTE);
     let lives = SessionLifecycle::from(lives);
-    let sessions = SessionMiddleware::builder(KvSessionStore::default(), Key::generate())
-        .cookie_content_security(private)
+    let sessions = SessionMiddleware::builder(Sessions::default(), Key::generate())
+        .cookie_content_security(signed)
         .cookie_name("other-name".to_owned())
         .session_lifecycle(lives)
         .build();

@@ -5,7 +5,7 @@ use std::time::{Duration as StdDuration, Instant};
 
 use actix_session::storage::{LoadError, SessionKey, SessionStore};
 use actix_web::cookie::time::Duration;
-use polystore_actix_session::KvSessionStore;
+use polystore_actix_session::Sessions;
 use polystore_kv::{Expires, Store};
 
 use super::places::{again, everywhere, key, until};
@@ -28,20 +28,20 @@ fn some() -> State {
 }
 
 /// Runs it on every store, all of them at the same time.
-async fn on_all(property: impl AsyncFn(&str, KvSessionStore, Store)) {
+async fn on_all(property: impl AsyncFn(&str, Sessions, Store)) {
     let places = everywhere();
     let running = places.iter().map(|place| {
-        let sessions = KvSessionStore::new(&place.store).unwrap();
+        let sessions = Sessions::new(&place.store).unwrap();
         property(place.name, sessions, place.store.clone())
     });
     futures_util::future::join_all(running).await;
 }
 
-async fn opens(sessions: &KvSessionStore, key: &SessionKey) -> bool {
+async fn opens(sessions: &Sessions, key: &SessionKey) -> bool {
     sessions.load(key).await.unwrap().is_some()
 }
 
-async fn until_over(name: &str, sessions: &KvSessionStore, key: &SessionKey) {
+async fn until_over(name: &str, sessions: &Sessions, key: &SessionKey) {
     let is_over = async || !opens(sessions, key).await;
     until(&format!("{name}: it is over"), is_over).await;
 }
@@ -185,10 +185,10 @@ async fn lifetimes_that_are_over_or_without_end_are_taken_at_their_word() {
 #[actix_web::test]
 async fn the_lifetime_of_the_store_has_no_say() {
     on_all(async |name, _, store| {
-        let sessions = KvSessionStore::new(store.expires("never")).unwrap();
+        let sessions = Sessions::new(store.expires("never")).unwrap();
         let key = sessions.save(some(), &SHORT).await.unwrap();
         until_over(name, &sessions, &key).await;
-        let sessions = KvSessionStore::new(store.expires(0)).unwrap();
+        let sessions = Sessions::new(store.expires(0)).unwrap();
         let key = sessions.save(some(), &HOUR).await.unwrap();
         assert!(opens(&sessions, &key).await, "{name}");
     })
@@ -284,7 +284,7 @@ async fn tenants_by_prefix_know_nothing_of_each_other() {
     on_all(async |name, _, store| {
         let [one, other] = ["one:", "one:other:"].map(|prefix| {
             let store = store.prefix(prefix);
-            KvSessionStore::new(store).unwrap()
+            Sessions::new(store).unwrap()
         });
         let key = one.save(some(), &HOUR).await.unwrap();
         assert!(!opens(&other, &key).await, "{name}");
@@ -300,18 +300,15 @@ async fn tenants_by_prefix_know_nothing_of_each_other() {
 
 #[actix_web::test]
 async fn the_default_is_a_memory_of_its_own_that_clones_share() {
-    let (one, other) = (KvSessionStore::default(), KvSessionStore::default());
+    let (one, other) = (Sessions::default(), Sessions::default());
     let key = one.save(some(), &HOUR).await.unwrap();
     assert!(opens(&one.clone(), &key).await);
     assert!(!opens(&other, &key).await);
     assert_eq!(
-        format!(
-            "{:?}",
-            KvSessionStore::new("redis://:hunter2@host/1").unwrap()
-        ),
-        "KvSessionStore { kind: \"redis\", .. }"
+        format!("{:?}", Sessions::new("redis://:hunter2@host/1").unwrap()),
+        "Sessions { kind: \"redis\", .. }"
     );
-    let error = KvSessionStore::new("redish://:hunter2@host").unwrap_err();
+    let error = Sessions::new("redish://:hunter2@host").unwrap_err();
     assert!(error.is_usage() && !format!("{error:?}").contains("hunter2"));
 }
 
@@ -319,6 +316,6 @@ async fn the_default_is_a_memory_of_its_own_that_clones_share() {
 #[test]
 fn what_it_does_may_move_between_threads() {
     fn is_send(_: &(impl Send + Sync)) {}
-    let sessions = KvSessionStore::default();
+    let sessions = Sessions::default();
     is_send(&sessions);
 }

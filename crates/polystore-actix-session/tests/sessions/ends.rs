@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use actix_session::storage::{SaveError, SessionKey, SessionStore};
 use actix_web::cookie::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
-use polystore_actix_session::KvSessionStore;
+use polystore_actix_session::Sessions;
 use polystore_kv::backend::{Backend, BoxStream, Info, async_trait};
 use polystore_kv::{Entry, Error, ErrorKind, Expiry, IntoStore, Result, Scan, Store, kv};
 use polystore_servers::{Postgres, Redis};
@@ -45,13 +45,13 @@ impl Stage {
         Self(Arc::new(staged), kv("memory:").unwrap())
     }
 
-    fn sessions(&self) -> KvSessionStore {
-        KvSessionStore::new(self.clone()).unwrap()
+    fn sessions(&self) -> Sessions {
+        Sessions::new(self.clone()).unwrap()
     }
 
     /// Somebody else, to whom nothing happens.
-    fn others(&self) -> KvSessionStore {
-        KvSessionStore::new(&self.1).unwrap()
+    fn others(&self) -> Sessions {
+        Sessions::new(&self.1).unwrap()
     }
 }
 
@@ -170,7 +170,7 @@ async fn a_store_without_atomic_writes_keeps_sessions_too() {
 async fn ended_while(
     is_plain: bool,
     moment: fn(&Staged) -> &Moment,
-    change: impl AsyncFn(KvSessionStore, SessionKey),
+    change: impl AsyncFn(Sessions, SessionKey),
 ) {
     let stage = Stage::new(Staged {
         is_plain,
@@ -206,7 +206,7 @@ async fn a_logout_wins_over_a_change_whenever_it_comes() {
 async fn what_was_ended_stays_so_and_what_has_expired_goes_on_under_a_new_id() {
     for place in everywhere() {
         let (name, store) = (place.name, &place.store);
-        let sessions = KvSessionStore::new(store).unwrap();
+        let sessions = Sessions::new(store).unwrap();
         let ended = sessions.save(state(), &HOUR).await.unwrap();
         sessions.delete(&ended).await.unwrap();
         let same = sessions.update(again(&ended), state(), &HOUR).await;
@@ -214,7 +214,11 @@ async fn what_was_ended_stays_so_and_what_has_expired_goes_on_under_a_new_id() {
         sessions.update_ttl(&ended, &HOUR).await.unwrap();
         assert_eq!(sessions.load(&ended).await.unwrap(), None, "{name}");
         let mark = format!("{}.ended", ended.as_ref());
-        assert_eq!(store.keys().await.unwrap(), [mark.clone()], "{name}");
+        assert_eq!(
+            store.keys().await.unwrap(),
+            std::slice::from_ref(&mark),
+            "{name}"
+        );
         let left = store.ttl(&mark).await.unwrap().unwrap();
         let left = left.as_duration().unwrap();
         assert!(left <= std::time::Duration::from_secs(3600), "{name}");
@@ -232,7 +236,7 @@ async fn what_was_ended_stays_so_and_what_has_expired_goes_on_under_a_new_id() {
 #[actix_web::test]
 async fn of_a_logout_among_many_changes_nothing_is_left_but_that() {
     for place in everywhere() {
-        let sessions = KvSessionStore::new(&place.store).unwrap();
+        let sessions = Sessions::new(&place.store).unwrap();
         for round in 0..10 {
             let key = &sessions.save(state(), &HOUR).await.unwrap();
             let sessions = &sessions;
@@ -259,8 +263,8 @@ async fn of_a_logout_among_many_changes_nothing_is_left_but_that() {
 /// Asks the places themselves: a listing never shows what has expired.
 #[actix_web::test]
 async fn sessions_that_have_expired_leave_by_themselves() {
-    async fn fill(store: impl IntoStore) -> KvSessionStore {
-        let sessions = KvSessionStore::new(store).unwrap();
+    async fn fill(store: impl IntoStore) -> Sessions {
+        let sessions = Sessions::new(store).unwrap();
         for _ in 0..20 {
             sessions
                 .save(state(), &Duration::milliseconds(50))
@@ -295,7 +299,7 @@ async fn sessions_that_have_expired_leave_by_themselves() {
 #[actix_web::test]
 async fn in_redis_they_are_those_of_actix_sessions_own_store() {
     let Some(redis) = Redis::start() else { return };
-    let sessions = KvSessionStore::new(redis.url()).unwrap();
+    let sessions = Sessions::new(redis.url()).unwrap();
     let theirs = "Ab0".repeat(22)[..64].to_owned();
     let text = "{\"user\":\"\\\"Ada\\\"\"}";
     redis.command(&["SET", &theirs, text, "NX", "EX", "60"]);

@@ -6,8 +6,10 @@ use std::path::Path;
 use actix_session::storage::{LoadError, SaveError, SessionKey, SessionStore, UpdateError};
 use actix_web::cookie::time::Duration;
 use actix_web::http::StatusCode;
-use polystore_actix_session::KvSessionStore;
-use polystore_kv::{Cloudflare, Error, ErrorKind, Store, kv};
+use futures_util::future::join_all;
+use polystore_actix_session::Sessions;
+use polystore_kv::backend::{Backend, BoxStream, Info, async_trait};
+use polystore_kv::{Cloudflare, Entry, Error, ErrorKind, Expiry, Scan, Store, kv};
 use polystore_servers::{Cloudflare as CloudflareServer, Etcd, Postgres, Proxy, Redis};
 use tokio::net::TcpListener;
 
@@ -21,7 +23,7 @@ fn state() -> HashMap<String, String> {
 }
 
 /// What each of the five methods fails with.
-async fn fails(sessions: &KvSessionStore, key: &SessionKey) -> Vec<(&'static str, anyhow::Error)> {
+async fn fails(sessions: &Sessions, key: &SessionKey) -> Vec<(&'static str, anyhow::Error)> {
     let load = match sessions.load(key).await {
         Err(LoadError::Other(error) | LoadError::Deserialization(error)) => error,
         other => panic!("load: {other:?}"),
@@ -74,7 +76,7 @@ fn check(name: &str, error: &anyhow::Error, id: &str) {
 }
 
 async fn check_all(name: &str, store: &Store) -> Vec<anyhow::Error> {
-    let sessions = KvSessionStore::new(store).unwrap();
+    let sessions = Sessions::new(store).unwrap();
     let id = "Ab0Cd1Ef2".repeat(8)[..64].to_owned();
     let mut errors = Vec::new();
     for (method, error) in fails(&sessions, &key(&id)).await {
@@ -125,7 +127,7 @@ const FAST: &str = "timeout=300ms";
 #[actix_web::test]
 async fn a_closed_store_is_an_error_of_every_method() {
     for place in everywhere() {
-        let sessions = KvSessionStore::new(&place.store).unwrap();
+        let sessions = Sessions::new(&place.store).unwrap();
         sessions.save(state(), &HOUR).await.unwrap();
         place.store.close().await.unwrap();
         for error in check_all(place.name, &place.store).await {
@@ -141,7 +143,7 @@ async fn what_a_server_says_of_a_key_is_not_repeated() {
     let id = "Zz9Yy8Xx7".repeat(8)[..64].to_owned();
     if let Some(redis) = Redis::start() {
         redis.command(&["HSET", &id, "a", "b"]);
-        let sessions = KvSessionStore::new(redis.url()).unwrap();
+        let sessions = Sessions::new(redis.url()).unwrap();
         let Err(LoadError::Other(error) | LoadError::Deserialization(error)) =
             sessions.load(&key(&id)).await
         else {
@@ -168,7 +170,7 @@ async fn what_a_server_says_of_a_key_is_not_repeated() {
     }
     if let Some(postgres) = Postgres::start() {
         let store = kv(postgres.url()).unwrap();
-        let sessions = KvSessionStore::new(&store).unwrap();
+        let sessions = Sessions::new(&store).unwrap();
         sessions.save(state(), &HOUR).await.unwrap();
         let tables =
             "select table_name from information_schema.tables where table_schema = 'public'";
@@ -192,8 +194,63 @@ async fn what_a_server_says_of_a_key_is_not_repeated() {
     };
     let router = axum::Router::new().fallback(tells);
     actix_web::rt::spawn(async move { axum::serve(listener, router).await });
-    let store = kv(format!("http://{address}/?polystore.timeout=1s")).unwrap();
+    let store = kv(format!("http://{address}/?polystore.timeout=500ms")).unwrap();
     check_all("http: a chatty server", &store).await;
+}
+
+/// A store of somebody's own, which says more than it should.
+struct Chatty;
+
+impl Chatty {
+    fn failure<T>(key: &str) -> polystore_kv::Result<T> {
+        let cause = std::io::Error::other(format!("cannot open /data/{key}.json"));
+        let error = Error::new(ErrorKind::Full, format!("no room for {key}"));
+        Err(error.with_source(cause).with_maybe_applied())
+    }
+}
+
+#[async_trait]
+impl Backend for Chatty {
+    fn info(&self) -> Info {
+        Info::new("chatty")
+    }
+    async fn get(&self, key: &str) -> polystore_kv::Result<Option<Entry>> {
+        Self::failure(key)
+    }
+    async fn set(&self, key: &str, _: Entry) -> polystore_kv::Result<()> {
+        Self::failure(key)
+    }
+    async fn del(&self, key: &str) -> polystore_kv::Result<()> {
+        Self::failure(key)
+    }
+    fn scan(&self, _: Scan) -> BoxStream<'static, polystore_kv::Result<(String, Entry)>> {
+        unreachable!("no session needs a listing")
+    }
+    async fn touch(&self, key: &str, _: Expiry) -> polystore_kv::Result<bool> {
+        Self::failure(key)
+    }
+}
+
+#[actix_web::test]
+async fn what_a_store_of_somebodys_own_says_of_a_key_is_hidden() {
+    let store = kv(Chatty).unwrap();
+    for error in check_all("chatty", &store).await {
+        let cause = error.downcast_ref::<Error>().unwrap();
+        assert_eq!(cause.kind(), ErrorKind::Full, "{error:?}");
+        assert!(cause.is_maybe_applied() && !cause.is_retryable());
+        let text = format!("{error:?}");
+        assert!(text.contains("no room for …"), "{text}");
+        assert!(text.contains("/data/…"), "{text}");
+    }
+    // Not even of an id that nobody has got.
+    let sessions = Sessions::new(Chatty).unwrap();
+    let error = sessions.save(state(), &HOUR).await.unwrap_err();
+    let text = format!("{error:?}");
+    let is_id = |part: &str| part.len() > 20;
+    assert!(
+        !text.split(|c: char| !c.is_ascii_alphanumeric()).any(is_id),
+        "{text}"
+    );
 }
 
 /// A store behind a line that can be cut.
@@ -216,13 +273,13 @@ fn lines() -> Vec<(&'static str, Store, Proxy)> {
     }
     let mut lines = Vec::new();
     let shared = [
-        ("redis", Redis::shared(), "timeout=1s"),
-        ("postgres", Postgres::shared(), "timeout=1s"),
-        ("etcd", Etcd::shared(), "timeout=1s"),
+        ("redis", Redis::shared(), "timeout=500ms"),
+        ("postgres", Postgres::shared(), "timeout=500ms"),
+        ("etcd", Etcd::shared(), "timeout=500ms"),
         (
             "http",
             Some(super::places::polystore_server()),
-            "polystore.timeout=1s",
+            "polystore.timeout=500ms",
         ),
     ];
     for (name, url, timeout) in shared {
@@ -232,7 +289,7 @@ fn lines() -> Vec<(&'static str, Store, Proxy)> {
         lines.push(line(name, address(&url), &url, kv));
     }
     if let Some(server) = super::places::cloudflare() {
-        let url = server.url_with(0, "timeout=1s");
+        let url = server.url_with(0, "timeout=500ms");
         let open = |url| kv(Cloudflare::new(url, CloudflareServer::TOKEN));
         lines.push(line("cloudflare", server.address(), &url, open));
     }
@@ -241,7 +298,7 @@ fn lines() -> Vec<(&'static str, Store, Proxy)> {
 
 #[actix_web::test]
 async fn a_store_that_is_down_is_500_and_then_it_is_back() {
-    for (name, store, proxy) in lines() {
+    let down = lines().into_iter().map(async |(name, store, proxy)| {
         let store = store.prefix(format!("down-{}:", std::process::id()));
         let every = actix_session::config::TtlExtensionPolicy::OnEveryRequest;
         let lives = actix_session::config::PersistentSession::default();
@@ -285,5 +342,6 @@ async fn a_store_that_is_down_is_500_and_then_it_is_back() {
             .await;
             assert_eq!(browser.get(&app, "/who").await, "ada 0", "{name}");
         }
-    }
+    });
+    join_all(down).await;
 }

@@ -9,7 +9,7 @@ use actix_session::{Session, SessionMiddleware};
 use actix_web::cookie::Key;
 use actix_web::dev::ServerHandle;
 use actix_web::{App, Error, HttpServer, web};
-use polystore_actix_session::KvSessionStore;
+use polystore_actix_session::Sessions;
 
 use super::places::{Place, everywhere};
 
@@ -32,7 +32,7 @@ async fn login(session: Session) -> Result<String, Error> {
 
 /// Starts a server with several workers, on a thread of its own.
 fn serve(place: &Place) -> (SocketAddr, ServerHandle, std::thread::JoinHandle<()>) {
-    let sessions = KvSessionStore::new(&place.store).unwrap();
+    let sessions = Sessions::new(&place.store).unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
     let serving = std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async {
