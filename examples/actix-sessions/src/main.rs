@@ -6,7 +6,7 @@
 //! STORE=redis://localhost PORT=8081 cargo run -p actix-sessions # any number of these share the logins
 //! ```
 //!
-//! Open <http://127.0.0.1:8080/>. Ctrl-C or SIGTERM ends it when the requests under way are done.
+//! Open <http://127.0.0.1:8080/>. SIGTERM ends it when the requests under way are done, Ctrl-C at once.
 //!
 //! The cookies are encrypted with `SECRET`, 64 bytes of text or more (`openssl rand -hex 64`): set it to the same wherever the
 //! same sessions are, and keep it. Without one, the program keeps a random one in the store, which is good enough to try it.
