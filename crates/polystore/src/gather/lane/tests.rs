@@ -258,6 +258,124 @@ fn a_runtime_that_ends_takes_nothing_along_that_others_wait_for() {
     runtime().block_on(lane.finish());
 }
 
+/// Several requests under way, and an operation that is sent by its caller.
+struct Wide(Server);
+
+impl Trip for Wide {
+    type Op = Op;
+    type Reply = u32;
+    const UNDER_WAY: usize = 2;
+    const BATCH: usize = 100;
+    const BY_CALLER: bool = true;
+
+    async fn send(&self, ops: &[&Op]) -> Vec<Result<u32>> {
+        self.0.send(ops).await
+    }
+    fn is_transient(&self, error: &Error) -> bool {
+        self.0.is_transient(error)
+    }
+    fn may_repeat(op: &Op) -> bool {
+        Server::may_repeat(op)
+    }
+    fn gave_up(&self) {
+        self.0.gave_up();
+    }
+}
+
+fn wide() -> (Arc<Wide>, Lane<Wide>) {
+    let trip = Arc::new(Wide(Server::gated()));
+    let lane = Lane::new(Arc::clone(&trip), Duration::from_secs(10));
+    (trip, lane)
+}
+
+#[test]
+fn what_a_caller_sends_goes_on_when_another_runtime_that_helped_ends() {
+    let (trip, lane) = wide();
+    let (own, helper) = (runtime(), runtime());
+    own.block_on(async {
+        let mut asking = std::pin::pin!(lane.ask(Op::Insert(1)));
+        assert!(asking.as_mut().now_or_never().is_none());
+        // It comes by meanwhile, and moves the first one's request along, timer and all.
+        let mut other = Box::pin(lane.ask(Op::Add(2)));
+        {
+            let _helper = helper.enter();
+            assert!(other.as_mut().now_or_never().is_none());
+        }
+        std::thread::scope(|scope| {
+            let ends = scope.spawn(|| {
+                helper.block_on(async { tokio::task::yield_now().await });
+                drop(helper);
+            });
+            ends.join().unwrap();
+        });
+        trip.0.let_pass(10);
+        assert_eq!(asking.await.unwrap(), 1);
+        drop(other);
+    });
+}
+
+#[test]
+fn what_another_runtimes_carrier_had_goes_on_where_it_is_waited_for() {
+    let (trip, lane) = wide();
+    let lane = Arc::new(lane);
+    let (own, helper) = (runtime(), runtime());
+    own.block_on(async {
+        // Under way by its caller, so that the next ones are carried.
+        let mut first = std::pin::pin!(lane.ask(Op::Add(1)));
+        assert!(first.as_mut().now_or_never().is_none());
+        // It calls a carrier here, which has not run yet …
+        let mut second = std::pin::pin!(lane.ask(Op::Add(2)));
+        assert!(second.as_mut().now_or_never().is_none());
+        let mut third = std::pin::pin!(lane.ask(Op::Add(3)));
+        assert!(third.as_mut().now_or_never().is_none());
+        // … when one of a runtime that ends takes what waits.
+        std::thread::scope(|scope| {
+            let ends = scope.spawn(|| {
+                let helped = Arc::clone(&lane);
+                helper.spawn(async move { helped.ask(Op::Add(4)).await });
+                helper.block_on(async {
+                    for _ in 0..20 {
+                        tokio::task::yield_now().await;
+                    }
+                });
+                drop(helper);
+            });
+            ends.join().unwrap();
+        });
+        trip.0.let_pass(20);
+        let all = join(first, join(second, third)).await;
+        let (one, (two, three)) = all;
+        assert_eq!((one.unwrap(), two.unwrap(), three.unwrap()), (1, 2, 3));
+    });
+}
+
+#[test]
+fn a_runtime_that_ends_with_its_panicking_thread_takes_nothing_along_either() {
+    let (server, lane) = lane(Server::gated());
+    let lane = Arc::new(lane);
+    let (carries, others) = (runtime(), runtime());
+    let carried = Arc::clone(&lane);
+    carries.spawn(async move { carried.ask(Op::Add(1)).await });
+    let mut asking = Box::pin(lane.ask(Op::Add(2)));
+    carries.block_on(async { tokio::task::yield_now().await });
+    {
+        let _others = others.enter();
+        assert!(asking.as_mut().now_or_never().is_none());
+    }
+    let panics = std::thread::spawn(move || {
+        carries.block_on(async {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        });
+        let _ends_meanwhile = carries;
+        panic!("it is a test");
+    });
+    assert!(panics.join().is_err());
+    server.let_pass(10);
+    assert_eq!(others.block_on(asking).unwrap(), 2);
+}
+
 #[test]
 fn a_runtime_that_stands_still_holds_others_up_once_at_most() {
     let (server, lane) = lane(Server::gated());
