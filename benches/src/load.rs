@@ -39,11 +39,24 @@ struct Spell {
     end: Instant,
 }
 
-/// Puts all keys, then has `connections` get or put them in turn.
+/// What is asked for, in turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Get,
+    Put,
+    /// One more visit of the connection's session.
+    Visit,
+}
+
+/// Puts all keys, then has `connections` get or put them in turn; or has each of them visit with a session of its own.
 pub(crate) fn run(address: &str, pid: &str, operation: &str, connections: &str) -> Load {
     let address: SocketAddr = address.parse().expect("it is an address");
     let connections: u32 = connections.parse().expect("it is a number");
-    let is_put = operation == "put";
+    let what = match operation {
+        "get" => What::Get,
+        "put" => What::Put,
+        _ => What::Visit,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -54,14 +67,16 @@ pub(crate) fn run(address: &str, pid: &str, operation: &str, connections: &str) 
             connected.push(Connection::to(address).await);
         }
         for id in 0..KEYS {
-            connected[0].put(id, id).await;
+            if what != What::Visit {
+                connected[0].put(id, id).await;
+            }
         }
         let begin = Instant::now() + WARM_UP;
         let end = begin + SPAN;
         let tasks: Vec<_> = (0..)
             .zip(connected)
             .map(|(number, connection)| {
-                tokio::spawn(connection.work(number, is_put, Spell { begin, end }))
+                tokio::spawn(connection.work(number, what, Spell { begin, end }))
             })
             .collect();
         tokio::time::sleep_until(begin.into()).await;
@@ -124,6 +139,9 @@ struct Connection {
     stream: TcpStream,
     request: Vec<u8>,
     reply: Vec<u8>,
+    /// Of a session.
+    cookie: String,
+    visits: u64,
 }
 
 impl Connection {
@@ -136,22 +154,26 @@ impl Connection {
             stream,
             request: Vec::new(),
             reply: Vec::new(),
+            cookie: String::new(),
+            visits: 0,
         }
     }
 
     /// How long each request took that ended in the spell.
-    async fn work(mut self, number: u32, is_put: bool, spell: Spell) -> Vec<Duration> {
+    async fn work(mut self, number: u32, what: What, spell: Spell) -> Vec<Duration> {
         let mut latencies = Vec::new();
         let mut at = number * 37;
         loop {
             at = (at + 1) % KEYS;
             let sent = Instant::now();
-            if is_put {
+            match what {
+                What::Get => self.get(at).await,
                 // Another value each time: SQLite does not write what is there already.
-                let count = u32::try_from(latencies.len()).unwrap_or_default();
-                self.put(at, count.wrapping_mul(KEYS)).await;
-            } else {
-                self.get(at).await;
+                What::Put => {
+                    let count = u32::try_from(latencies.len()).unwrap_or_default();
+                    self.put(at, count.wrapping_mul(KEYS)).await;
+                }
+                What::Visit => self.visit().await,
             }
             let now = Instant::now();
             if now >= spell.end {
@@ -187,6 +209,26 @@ impl Connection {
         )
         .expect("memory takes it");
         self.exchange().await;
+    }
+
+    /// The server is to answer how often that was, with all visits of the session.
+    async fn visit(&mut self) {
+        self.request.clear();
+        write!(
+            self.request,
+            "GET / HTTP/1.1\r\nhost: {}\r\ncookie: {}\r\n\r\n",
+            self.host, self.cookie
+        )
+        .expect("memory takes it");
+        let length = self.exchange().await;
+        self.visits += 1;
+        let body = &self.reply[self.reply.len() - length..];
+        assert_eq!(body, self.visits.to_string().as_bytes(), "a visit was lost");
+        if self.visits == 1 {
+            let head = String::from_utf8_lossy(&self.reply);
+            let (_, cookie) = head.split_once("set-cookie: ").expect("there is a session");
+            self.cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+        }
     }
 
     /// Sends the request and reads the whole reply: the length of its body.

@@ -1,7 +1,9 @@
-//! OpenDAL, in a program of its own: see its Cargo.toml for why.
+//! OpenDAL, in a program of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+
+use crate::apart;
 
 /// OpenDAL's service of a server.
 pub(crate) struct OpenDal {
@@ -11,26 +13,10 @@ pub(crate) struct OpenDal {
 }
 
 impl OpenDal {
-    /// Builds the program, if it is not up to date. `None` where that fails.
+    /// `None` where its program cannot be built.
     pub(crate) fn new(service: &'static str, url: String) -> Option<Self> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("opendal");
-        let built = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--release",
-                "--locked",
-                "--target-dir",
-                "target",
-            ])
-            .current_dir(&folder)
-            .status();
-        if !built.is_ok_and(|status| status.success()) {
-            eprintln!("OpenDAL could not be built: its columns stay empty");
-            return None;
-        }
         Some(Self {
-            program: folder.join("target/release/polystore-bench-opendal"),
+            program: apart::built("opendal")?,
             service,
             url,
         })

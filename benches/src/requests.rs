@@ -14,16 +14,16 @@ const OF_NODE: Option<f64> = Some(5.0);
 
 /// What was measured of one server.
 #[derive(Default)]
-struct Side {
-    requests_per_sec: Runs,
+pub(crate) struct Side {
+    pub(crate) requests_per_sec: Runs,
     p99_ms: Runs,
-    cpu_micros: Runs,
+    pub(crate) cpu_micros: Runs,
     user_micros: Runs,
-    generator: f64,
+    pub(crate) generator: f64,
 }
 
 impl Side {
-    fn add(&mut self, load: Option<Load>) {
+    pub(crate) fn add(&mut self, load: Option<Load>) {
         let Some(load) = load else { return };
         self.requests_per_sec.0.push(load.requests_per_sec);
         self.p99_ms.0.push(load.p99_ms);

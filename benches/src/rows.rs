@@ -90,6 +90,13 @@ impl Bench<'_> {
         }
     }
 
+    /// OpenDAL is a program that takes minutes to build.
+    fn opendal(&self, what: &'static str, url: String, workloads: &[Workload]) -> Option<OpenDal> {
+        let mut named = workloads.iter().map(|it| format!("{what} {}", named(it)));
+        let is_wanted = named.any(|name| self.options.wants(&name));
+        is_wanted.then(|| OpenDal::new(what, url)).flatten()
+    }
+
     fn memory(&self, rows: &mut Vec<Row>) {
         let contest = Contest {
             what: "memory",
@@ -169,13 +176,6 @@ impl Bench<'_> {
         let Some(server) = &self.servers.redis else {
             return;
         };
-        let contest = Contest {
-            what: "redis",
-            ours: &ours(&server.database_url(0)),
-            bare: &BareRedis::new(&server.database_url(1)),
-            opendal: OpenDal::new("redis", server.database_url(2)),
-            npm: Npm::remote("redis", server.database_url(3)),
-        };
         let workloads = [
             (Get, 1, Some(0.9), Some(1.0)),
             (Get, TASKS, Some(1.1), Some(1.0)),
@@ -185,6 +185,13 @@ impl Bench<'_> {
             (Set, MANY_TASKS, Some(1.1), None),
             (GetMany, 1, Some(0.9), None),
         ];
+        let contest = Contest {
+            what: "redis",
+            ours: &ours(&server.database_url(0)),
+            bare: &BareRedis::new(&server.database_url(1)),
+            opendal: self.opendal("redis", server.database_url(2), &workloads),
+            npm: Npm::remote("redis", server.database_url(3)),
+        };
         self.contest(rows, &contest, &workloads);
     }
 
@@ -194,13 +201,6 @@ impl Bench<'_> {
         };
         server
             .sql("CREATE TABLE IF NOT EXISTS opendal (id text PRIMARY KEY, value bytea NOT NULL)");
-        let contest = Contest {
-            what: "postgres",
-            ours: &ours(&server.url_with("table=ours")),
-            bare: &BarePostgres::new(&server.url()),
-            opendal: OpenDal::new("postgres", server.url()),
-            npm: Npm::remote("postgres", server.url()),
-        };
         let workloads = [
             (Get, 1, Some(0.9), Some(1.0)),
             (Get, TASKS, Some(2.0), Some(3.0)),
@@ -210,6 +210,13 @@ impl Bench<'_> {
             (Set, MANY_TASKS, Some(15.0), None),
             (GetMany, 1, Some(0.9), None),
         ];
+        let contest = Contest {
+            what: "postgres",
+            ours: &ours(&server.url_with("table=ours")),
+            bare: &BarePostgres::new(&server.url()),
+            opendal: self.opendal("postgres", server.url(), &workloads),
+            npm: Npm::remote("postgres", server.url()),
+        };
         self.contest(rows, &contest, &workloads);
     }
 

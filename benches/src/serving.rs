@@ -1,11 +1,14 @@
 //! Servers, each in a process of its own, that say where they listen and end with this program.
 
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, RwLock};
 
+use crate::listen::run;
+use crate::load::Load;
+use crate::local;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{self, State};
@@ -16,10 +19,6 @@ use axum::routing::get;
 use polystore_server::Server;
 use rusqlite::{Connection, OptionalExtension};
 use serde::de::IgnoredAny;
-use tokio::net::TcpListener;
-
-use crate::load::Load;
-use crate::local;
 
 /// A server that runs.
 pub(crate) struct Serving {
@@ -40,7 +39,7 @@ impl Serving {
         Self::start(Command::new("node").arg(script).arg(store))
     }
 
-    fn start(command: &mut Command) -> Option<Self> {
+    pub(crate) fn start(command: &mut Command) -> Option<Self> {
         // The pipe closes when this program ends, and the server with it.
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().ok()?;
@@ -75,28 +74,6 @@ impl Drop for Serving {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Serves what `serve` makes of a listener, on as many threads as there are cores, until the
-/// program that started this one ends.
-fn run<F>(serve: impl FnOnce(TcpListener) -> F) -> io::Result<()>
-where
-    F: Future<Output = io::Result<()>>,
-{
-    std::thread::spawn(|| {
-        let _ = io::stdin().read(&mut [0]);
-        std::process::exit(0);
-    });
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let mut out = io::stdout();
-        writeln!(out, "{}", listener.local_addr()?)?;
-        out.flush()?;
-        serve(listener).await
-    })
 }
 
 pub(crate) fn ours(url: &str) -> io::Result<()> {

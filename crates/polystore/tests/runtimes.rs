@@ -30,14 +30,6 @@ fn current_thread() -> Runtime {
 
 /// Runs it on each kind of store on the network, one after the other.
 fn on_each(property: impl Fn(&'static str, &Store)) {
-    let only = std::env::var("ONLY").unwrap_or_default();
-    let property = |name: &'static str, store: &Store| {
-        if only.is_empty() || only == name {
-            let b = Instant::now();
-            property(name, store);
-            eprintln!("{name} {:?}", b.elapsed())
-        }
-    };
     if let Some(redis) = Redis::start() {
         property("redis", &kv(redis.url()).unwrap());
     }

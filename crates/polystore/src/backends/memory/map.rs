@@ -63,7 +63,7 @@ struct Index {
 pub(super) enum Written {
     No,
     Yes,
-    /// And no entry expires sooner.
+    /// And nobody knows yet that an entry expires so soon.
     YesAndExpiresFirst,
 }
 
@@ -123,11 +123,16 @@ impl Map {
             return Written::Yes;
         }
         *slot.used.get_mut() = true;
+        // Who looks when the old one expires sees then that this one stays for longer.
+        let is_later = matches!(
+            (slot.entry.expiry(), entry.expiry()),
+            (Expiry::At(old), Expiry::At(new)) if old <= new
+        );
         let mut index = write(&self.index);
         index.forget(&slot.name, &slot.entry, self.limits);
-        let first = index.note(&slot.name, &entry, self.limits);
+        let noted = index.note(&slot.name, &entry, self.limits);
         slot.entry = entry;
-        first
+        if is_later { Written::Yes } else { noted }
     }
 
     /// Removes what is under `key` if `allowed` says so of it, and says whether it did.

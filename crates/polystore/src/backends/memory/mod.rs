@@ -245,6 +245,30 @@ mod tests {
     }
 
     #[test]
+    fn only_what_expires_sooner_than_was_known_wakes_the_sweeper() {
+        let memory = Memory::new(Limits {
+            entries: None,
+            bytes: None,
+        });
+        let put = |key: &str, millis: i64| {
+            let expiry = Expiry::At(Timestamp::from_millis(millis));
+            let entry = entry("a").with_expiry(expiry);
+            memory.map.update(key, |_| Some(entry)) == Written::YesAndExpiresFirst
+        };
+        let now = Timestamp::now().as_millis();
+        assert!(put("session", now + 10_000));
+        for renewed in 11_000..11_100 {
+            assert!(
+                !put("session", now + renewed),
+                "it is looked at before that"
+            );
+        }
+        assert!(!put("other", now + 20_000));
+        assert!(put("other", now + 5_000));
+        assert!(put("session", now + 4_000));
+    }
+
+    #[test]
     fn eviction_takes_what_is_not_used_and_not_what_was_just_written() {
         let memory = bounded(2);
         for key in ["a", "b"] {
