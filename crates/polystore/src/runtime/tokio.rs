@@ -3,7 +3,6 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
 
 pub(crate) use tokio::runtime::{Handle, Id};
 pub(crate) use tokio::time::Instant;
@@ -67,8 +66,12 @@ pub(crate) async fn timeout_at<F: Future>(
 }
 
 /// [`timeout_at`], from now.
-pub(crate) async fn timeout<F: Future>(limit: Duration, work: F) -> Result<F::Output, Elapsed> {
+#[cfg(any(feature = "redis", feature = "etcd"))]
+pub(crate) async fn timeout<F: Future>(
+    limit: std::time::Duration,
+    work: F,
+) -> Result<F::Output, Elapsed> {
     // A limit beyond what the clock can say is none.
-    let far = Duration::from_secs(30 * 365 * 86_400);
+    let far = std::time::Duration::from_secs(30 * 365 * 86_400);
     timeout_at(Instant::now() + limit.min(far), work).await
 }
