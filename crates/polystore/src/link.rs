@@ -48,10 +48,12 @@ impl<C: Send + Sync + 'static> Link<C> {
                 let connected = AssertUnwindSafe(connecting).catch_unwind().await;
                 match connected {
                     Ok(connected) => connected.map(Arc::new),
+                    // As some do when the runtime ends that the attempt was begun on.
                     Err(_) => Err(Error::new(
                         ErrorKind::Unreachable,
                         "the driver panicked while it connected",
-                    )),
+                    )
+                    .retryable(true)),
                 }
             }
             .boxed()

@@ -11,6 +11,8 @@ mod host;
 mod host;
 mod patience;
 
+#[cfg(all(any(feature = "redis", feature = "etcd"), not(target_family = "wasm")))]
+pub(crate) use self::host::timeout;
 pub(crate) use self::host::{Handle, Id, Instant, current, sleep_until, spawn, timeout_at};
 pub(crate) use self::patience::{Backoff, persist, timed_out};
 

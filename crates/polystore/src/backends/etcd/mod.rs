@@ -107,7 +107,7 @@ impl Etcd {
         runtime::current()?;
         let timeout = self.server.timeout;
         // A step that takes all the time has its own error, which says more.
-        let done = tokio::time::timeout(timeout + SLACK, steps).await;
+        let done = runtime::timeout(timeout + SLACK, steps).await;
         done.unwrap_or_else(|_| Err(timed_out(timeout).with_maybe_applied()))
     }
 
@@ -208,7 +208,7 @@ impl Backend for Etcd {
     async fn connect(&self) -> Result<()> {
         runtime::current()?;
         let timeout = self.server.timeout;
-        let connected = tokio::time::timeout(timeout, self.server.connection()).await;
+        let connected = runtime::timeout(timeout, self.server.connection()).await;
         connected
             .unwrap_or_else(|_| Err(timed_out(timeout)))
             .map(drop)

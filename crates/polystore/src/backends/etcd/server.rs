@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::timeout;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
@@ -25,7 +24,7 @@ use crate::address::invalid;
 use crate::error::{Error, Result};
 use crate::link::Link;
 use crate::remote::{Authority, Host, TlsFiles};
-use crate::runtime::timed_out;
+use crate::runtime::{timed_out, timeout};
 
 /// How many operations a transaction may have, unless the server is started with another limit.
 pub(super) const MOST_OPS: usize = 128;

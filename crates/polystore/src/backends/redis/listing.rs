@@ -180,7 +180,7 @@ impl Listing {
                     if !self.server.is_transient(&error) || until >= deadline {
                         return Err(error);
                     }
-                    tokio::time::sleep_until(until).await;
+                    crate::runtime::sleep_until(until).await;
                 }
             }
         };

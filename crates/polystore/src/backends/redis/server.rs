@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, Value};
-use tokio::time::timeout;
 
 use super::failure;
 use super::source::Source;
 use super::wire::{Answer, Ask, Lost, Node, Wire};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Link;
-use crate::runtime::{self, persist, timed_out};
+use crate::runtime::{self, persist, timed_out, timeout};
 
 /// How long a connection may rest before it is asked whether it is still there.
 const RESTS: Duration = Duration::from_secs(1);

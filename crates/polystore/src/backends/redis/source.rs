@@ -10,14 +10,13 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
     RedisError, TlsMode,
 };
-use tokio::time::timeout;
 
 use super::failure;
 use super::location::{self, Location, Login, Place};
 use super::wire::{Line, Wire};
 use crate::error::{Error, Result};
 use crate::remote::{TlsFiles, choose_provider};
-use crate::runtime::timed_out;
+use crate::runtime::{timed_out, timeout};
 
 /// How long one server of a cluster may take to be connected or to answer. The driver lets the
 /// others wait meanwhile; and when many requests fail together it can come to wait for

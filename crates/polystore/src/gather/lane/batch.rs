@@ -13,6 +13,8 @@ pub(super) struct Batch<T: Trip> {
     pub(super) shared: Arc<Shared<T>>,
     pub(super) waiting: Vec<Waiting<T>>,
     pub(super) was_sent: bool,
+    /// Sending is being polled: if it goes no further, it has panicked.
+    pub(super) is_polled: bool,
 }
 
 impl<T: Trip> Batch<T> {
@@ -25,9 +27,15 @@ impl<T: Trip> Batch<T> {
                 let ops: Vec<&T::Op> = self.waiting.iter().map(|waiting| &waiting.op).collect();
                 let mut sending = std::pin::pin!(trip.send(&ops));
                 // On a runtime that has stood still until then, nothing more of it is sent.
-                let in_time = poll_fn(|context| match Instant::now() < latest {
-                    true => sending.as_mut().poll(context),
-                    false => Poll::Pending,
+                let is_polled = &mut self.is_polled;
+                let in_time = poll_fn(|context| {
+                    if Instant::now() >= latest {
+                        return Poll::Pending;
+                    }
+                    *is_polled = true;
+                    let sent = sending.as_mut().poll(context);
+                    *is_polled = false;
+                    sent
                 });
                 timeout_at(latest, in_time).await
             };
@@ -114,7 +122,7 @@ impl<T: Trip> Drop for Batch<T> {
     /// The runtime has ended, or sending panicked: what may be sent again waits for another
     /// carrier, which the seat calls.
     fn drop(&mut self) {
-        if self.waiting.is_empty() || std::thread::panicking() {
+        if self.waiting.is_empty() || self.is_polled {
             return;
         }
         let mut queue = self.shared.queue();
@@ -131,6 +139,9 @@ impl<T: Trip> Drop for Batch<T> {
                 }
                 continue;
             }
+            // It may have been another runtime's carrier, and the one that it called itself is
+            // gone, having found nothing to do.
+            waiting.runtime = Some(waiting.home.clone());
             queue.waiting.push_front(waiting);
         }
     }

@@ -69,7 +69,9 @@ struct Waiting<T: Trip> {
     is_unclear: bool,
     deadline: Instant,
     answer: oneshot::Sender<Result<T::Reply>>,
-    /// Where it is waited for, until a carrier was called there.
+    /// Where it is waited for.
+    home: Handle,
+    /// The same, until a carrier was called there.
     runtime: Option<Handle>,
 }
 
@@ -115,6 +117,7 @@ impl<T: Trip> Lane<T> {
             is_unclear: false,
             deadline,
             answer,
+            home: runtime.clone(),
             runtime: None,
         };
         if T::BY_CALLER
@@ -247,6 +250,7 @@ impl<T: Trip> Shared<T> {
             shared: Arc::clone(self),
             waiting: vec![waiting],
             was_sent: false,
+            is_polled: false,
         };
         let carrying = async move {
             let _seat = seat;
@@ -398,6 +402,7 @@ impl<T: Trip> Shared<T> {
             shared: Arc::clone(self),
             waiting: batch,
             was_sent: false,
+            is_polled: false,
         })
     }
 }
