@@ -2,11 +2,14 @@
 //! package, in one run, turn by turn. Ratios count, not numbers.
 //!
 //! `--only WORD` measures only rows that have it, `--runs N` as often as that, `--write` puts
-//! the table into README.md.
+//! the table into README.md, and what groups cost into docs/performance.md. `--only costs` is the latter alone.
 
 mod apart;
 mod browser;
+mod costs;
 mod groups;
+mod hits;
+mod http_cache;
 mod listen;
 mod load;
 mod local;
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
             }
             // What this program runs as its own child.
             ["child", "prefix", url] => return print(&groups::prefix(url)),
+            ["child", costs::COSTS, url] => return print(&costs::costs(url)),
             ["child", "stream", url, count] => {
                 return print(&groups::stream(url, count.parse().unwrap_or_default()));
             }
@@ -81,13 +85,17 @@ fn main() -> ExitCode {
             }
         };
     }
-    let table = run(&options);
-    println!("{table}");
-    if options.write
-        && let Err(error) = write_readme(&table)
-    {
-        eprintln!("could not write README.md: {error}");
-        return ExitCode::FAILURE;
+    let results = run(&options);
+    for result in &results {
+        println!("{}", result.table);
+    }
+    if options.write {
+        for result in &results {
+            if let Err(error) = result.write() {
+                eprintln!("could not write {}: {error}", result.file);
+                return ExitCode::FAILURE;
+            }
+        }
     }
     ExitCode::SUCCESS
 }
@@ -110,26 +118,46 @@ fn print(answer: &impl serde::Serialize) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(options: &Options) -> String {
+fn run(options: &Options) -> Vec<Results> {
     let folder = TempDir::new().expect("there is a temporary folder");
     let bench = Bench {
         options,
         folder: folder.path(),
         servers: Servers::start(options),
     };
-    let rows = bench.rows();
-    let mut text = format!("{}\n### Operations a second\n\n", machine());
-    text += &report::operations(&rows);
-    text += "\n### Requests a second, by a server\n\n";
-    let requests = bench.requests();
-    text += &requests::table(&requests);
-    text += "\n### What a request costs a server\n\n";
-    text += &requests::costs(&requests);
-    text += &bench.sessions();
-    text += &bench.prefixes();
-    text += &bench.streams();
-    text += &bench.browser().unwrap_or_default();
-    text
+    let mut results = Vec::new();
+    if !options.wants_only_costs() {
+        results.push(Results {
+            file: "benches/README.md",
+            table: format!("\n{}", bench.side_by_side()),
+        });
+    }
+    if let Some(costs) = bench.costs() {
+        results.push(Results {
+            file: "docs/performance.md",
+            table: costs,
+        });
+    }
+    results
+}
+
+impl Bench<'_> {
+    fn side_by_side(&self) -> String {
+        let rows = self.rows();
+        let mut text = format!("{}\n### Operations a second\n\n", machine());
+        text += &report::operations(&rows);
+        text += "\n### Requests a second, by a server\n\n";
+        let requests = self.requests();
+        text += &requests::table(&requests);
+        text += "\n### What a request costs a server\n\n";
+        text += &requests::costs(&requests);
+        text += &self.sessions();
+        text += &self.prefixes();
+        text += &self.streams();
+        text += &self.browser().unwrap_or_default();
+        text += &self.http_cache().unwrap_or_default();
+        text
+    }
 }
 
 struct Bench<'a> {
@@ -147,7 +175,9 @@ struct Servers {
 
 impl Servers {
     fn start(options: &Options) -> Self {
-        let wants = |what: &str| options.wants(what) || options.only_within(what);
+        let wants = |what: &str| {
+            options.wants(what) || options.only_within(what) || options.wants_only_costs()
+        };
         Self {
             redis: (wants("redis") || wants("session"))
                 .then(Redis::start)
@@ -329,10 +359,22 @@ fn machine() -> String {
     )
 }
 
-fn write_readme(table: &str) -> std::io::Result<()> {
-    const MARK: &str = "<!-- the last run -->\n";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let text = std::fs::read_to_string(&path)?;
-    let head = text.split(MARK).next().unwrap_or_default();
-    std::fs::write(path, format!("{head}{MARK}\n{table}"))
+/// A table, and the file in the repository that has the last one.
+struct Results {
+    file: &'static str,
+    table: String,
+}
+
+impl Results {
+    /// Puts the table between its marks; what is measured last has nothing behind it.
+    fn write(&self) -> std::io::Result<()> {
+        const BEGIN: &str = "<!-- the last run -->\n";
+        const END: &str = "<!-- its end -->";
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let path = root.join(self.file);
+        let text = std::fs::read_to_string(&path)?;
+        let (head, old) = text.split_once(BEGIN).unwrap_or((&text, ""));
+        let rest = old.find(END).map_or("", |end| &old[end..]);
+        std::fs::write(path, format!("{head}{BEGIN}{}{rest}", self.table))
+    }
 }

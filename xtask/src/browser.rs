@@ -238,6 +238,14 @@ fn bindgen() -> Outcome<PathBuf> {
     }
     let mut install = run::cargo(["install", "wasm-bindgen-cli", "--version", &version]);
     install.arg("--root").arg(&folder);
+    // Its test runner alone needs an HTTP client; and so few optimizations do for the program, in half the time.
+    install.args(["--no-default-features", "--bin", "wasm-bindgen", "--debug"]);
+    install.args([
+        "--config",
+        "profile.dev.opt-level=1",
+        "--config",
+        "profile.dev.debug=false",
+    ]);
     // Of the lock file that it comes with, some versions cannot be compiled any more.
     run::run(install.env("CARGO_TARGET_DIR", folder.join("build")))?;
     Ok(program)

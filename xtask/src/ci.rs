@@ -77,14 +77,15 @@ fn wasm() -> Outcome {
     check(&["--all-features"])
 }
 
-/// Each by itself, as a newcomer builds it: together they would lend each other features.
+/// Each by itself, as a newcomer builds it: together they would lend each other features. That it compiles is
+/// enough here; the tests run them.
 fn examples() -> Outcome {
     let folder = run::root().join("examples");
     for package in metadata::members()?
         .iter()
         .filter(|package| package.manifest.starts_with(&folder))
     {
-        run::run(&mut cargo(["build", "--package", &package.name]))?;
+        run::run(&mut cargo(["check", "--package", &package.name]))?;
     }
     Ok(())
 }

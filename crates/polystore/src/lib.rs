@@ -157,6 +157,16 @@ mod guides {
     mod substores {}
     #[doc = include_str!("../../../docs/errors.md")]
     mod errors {}
+    #[doc = include_str!("../../../docs/caching.md")]
+    mod caching {}
+    #[doc = include_str!("../../../docs/from-npm.md")]
+    mod from_npm {}
+    #[doc = include_str!("../../../docs/from-keyv.md")]
+    mod from_keyv {}
+    #[doc = include_str!("../../../docs/from-opendal.md")]
+    mod from_opendal {}
+    #[doc = include_str!("../../../docs/for-library-authors.md")]
+    mod for_library_authors {}
     #[doc = include_str!("../../../docs/performance.md")]
     mod performance {}
     #[doc = include_str!("../../../docs/browser.md")]

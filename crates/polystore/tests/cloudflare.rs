@@ -358,6 +358,40 @@ async fn tasks_share_requests() {
 }
 
 #[tokio::test]
+async fn groups_of_a_hundred_take_a_request_or_two() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let store = store(&server, 0).prefix("few:");
+    let keys: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    let entries = || keys.iter().map(|key| (key, 1));
+    counts(&server);
+
+    store.set_many(entries()).await.unwrap();
+    assert_eq!(counts(&server), json!({"PUT /bulk": 1}));
+    assert_eq!(store.get_many::<i32>(&keys).await.unwrap().len(), 100);
+    assert_eq!(counts(&server), json!({"POST /bulk/get": 1}));
+    assert_eq!(store.keys().await.unwrap().len(), 100);
+    assert_eq!(counts(&server), json!({"GET /keys": 1}));
+    assert_eq!(store.entries::<i32>().await.unwrap().len(), 100);
+    assert_eq!(
+        counts(&server),
+        json!({"GET /keys": 1, "POST /bulk/get": 1})
+    );
+    store.del_many(&keys).await.unwrap();
+    assert_eq!(counts(&server), json!({"POST /bulk/delete": 1}));
+    // A key may be written once a second, so others are cleared.
+    let others = store.prefix("others:");
+    others.set_many(entries()).await.unwrap();
+    counts(&server);
+    others.clear().await.unwrap();
+    assert_eq!(
+        counts(&server),
+        json!({"GET /keys": 1, "POST /bulk/delete": 1})
+    );
+}
+
+#[tokio::test]
 async fn tokens_and_namespaces_that_are_wrong_are_told() {
     let Some(server) = Server::start() else {
         return;

@@ -1,0 +1,142 @@
+//! Where the reply to a request is kept.
+
+use http::HeaderMap;
+use reqwest::Url;
+use sha2::{Digest, Sha256};
+
+use crate::request::Asked;
+
+/// The key of a URL: the SHA-256 of its normalised text without the fragment, in 64 hexadecimal digits.
+///
+/// So every key is short enough for every store, and what is secret in a URL is in no key, error or log.
+pub(crate) fn of_url(url: &Url) -> String {
+    hex(&Sha256::digest(without_fragment(url)))
+}
+
+/// The text of `url` up to its fragment, which no server sees.
+pub(crate) fn without_fragment(url: &Url) -> &str {
+    let text = url.as_str();
+    // Anywhere else in a URL it is percent-encoded.
+    text.split_once('#').map_or(text, |(before, _)| before)
+}
+
+/// The key of one of several replies of a URL: that of the URL, a dash, and the first 32 digits of the SHA-256
+/// of their `generation` and of what `asked` says in the headers `names`.
+pub(crate) fn of_variant(
+    of_url: &str,
+    generation: &str,
+    names: &[String],
+    asked: Asked<'_>,
+) -> String {
+    let mut hash = Sha256::new();
+    hash.update(generation);
+    for name in names {
+        hash.update([0]);
+        hash.update(name);
+        for value in asked.all(name) {
+            // RFC 9111, section 4.1: white space and the division into lines make no difference.
+            for part in value.as_bytes().split(|byte| *byte == b',') {
+                hash.update([1]);
+                hash.update(part.trim_ascii());
+            }
+        }
+    }
+    format!("{of_url}-{}", hex(&hash.finalize()[..16]))
+}
+
+/// The names in `Vary`, in lower case and order, or `None` for `*`: no other request gets that reply.
+pub(crate) fn varies(reply: &HeaderMap) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    for value in reply.get_all(http::header::VARY) {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        let parts = value
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
+        names.extend(parts.map(str::to_ascii_lowercase));
+    }
+    names.sort_unstable();
+    names.dedup();
+    (!names.iter().any(|name| name == "*")).then_some(names)
+}
+
+/// What no variants of a URL that was forgotten and asked anew share with those before.
+pub(crate) fn generation() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(hex(&bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(url: &str) -> String {
+        of_url(&url.parse().unwrap())
+    }
+
+    #[test]
+    fn one_resource_has_one_key_and_another_has_another() {
+        let plain = key("http://example.com/a?b=c");
+        assert_eq!(plain.len(), 64);
+        for same in [
+            "HTTP://EXAMPLE.com:80/a?b=c",
+            "http://example.com/x/../a?b=c#part",
+        ] {
+            assert_eq!(key(same), plain, "{same}");
+        }
+        for other in [
+            "http://example.com/a?b=d",
+            "http://example.com/A?b=c",
+            "https://example.com/a?b=c",
+            "http://example.com:81/a?b=c",
+            "http://user@example.com/a?b=c",
+        ] {
+            assert_ne!(key(other), plain, "{other}");
+        }
+        assert_eq!(
+            key(&format!("http://example.com/{}", "a".repeat(100_000))).len(),
+            64
+        );
+    }
+
+    #[test]
+    fn a_variant_is_what_the_request_says_and_not_how() {
+        let of = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("accept", value.parse().unwrap());
+            }
+            let none = HeaderMap::new();
+            let asked = Asked::new(&headers, &none);
+            of_variant("url", "generation", &["accept".to_owned()], asked)
+        };
+        assert_eq!(of(&["a, b"]), of(&["a ,b"]));
+        assert_eq!(of(&["a, b"]), of(&["a", "b"]));
+        for other in [&[][..], &[""], &["b, a"], &["ab"]] {
+            assert_ne!(of(&["a, b"]), of(other), "{other:?}");
+        }
+        assert_ne!(of(&[]), of(&[""]));
+    }
+
+    #[test]
+    fn vary_is_a_set_of_names() {
+        let mut headers = HeaderMap::new();
+        headers.append("vary", "Accept-Language, ACCEPT".parse().unwrap());
+        headers.append("vary", "accept".parse().unwrap());
+        assert_eq!(
+            varies(&headers),
+            Some(vec!["accept".into(), "accept-language".into()])
+        );
+        headers.append("vary", "x, *".parse().unwrap());
+        assert_eq!(varies(&headers), None);
+    }
+}

@@ -1,0 +1,309 @@
+//! One request that the cache may answer, step by step.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::Body as _;
+use polystore_kv::Store;
+use reqwest::{Body, Request, Response, Url};
+use reqwest_middleware::{Next, Result};
+
+use crate::cache::HttpCache;
+use crate::judge::{self, Judge, Subject};
+use crate::key;
+use crate::record::{Head, Stored};
+use crate::reply::{self, Forward, Said, said};
+use crate::request::{Asked, Question};
+use crate::shelf::{self, Found, Variant};
+use crate::tee::{Keep, Tee};
+
+/// One request that the cache may answer.
+pub(crate) struct Turn<'a> {
+    pub(crate) cache: &'a HttpCache,
+    pub(crate) store: &'a Store,
+    pub(crate) lifetime: Option<u64>,
+    pub(crate) key: String,
+    pub(crate) question: Question,
+    pub(crate) now: SystemTime,
+}
+
+impl Turn<'_> {
+    pub(crate) async fn answer(
+        &self,
+        mut request: Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> Result<Response> {
+        let asked = Asked::new(request.headers(), &self.cache.client_headers);
+        let (old, mut forward) = match shelf::find(self.store, &self.key, asked).await {
+            Found::Nothing(forward) => (None, forward),
+            Found::Reply(stored) => {
+                let judge = Judge::of(&stored, self.cache.is_shared);
+                // Another program may keep by other rules.
+                match judge.may_be_kept() {
+                    true => (Some((stored, judge)), Forward::Stale),
+                    false => (None, Forward::UriMiss),
+                }
+            }
+        };
+        let old = match old {
+            Some((stored, judge)) if judge.answers(&self.question, self.now) => {
+                let hit = Said::hit(judge.ttl(self.now));
+                return Ok(self.give(stored, &judge, &hit, &request));
+            }
+            old => old,
+        };
+        if old.is_some() && self.question.wants_new() {
+            forward = Forward::Request;
+        }
+        if self.question.has("only-if-cached") {
+            return Ok(reply::not_kept(forward, request.url().clone()));
+        }
+        if request.method() == Method::HEAD {
+            let url = request.url().clone();
+            let reply = next.run(request, extensions).await?;
+            if let Some((stored, _)) = old
+                && reply.status().is_success()
+                && is_of(&reply, &url)
+                && is_another(&stored.headers, reply.headers())
+            {
+                shelf::forget(self.store, &self.key).await;
+            }
+            return Ok(said(reply, &Said::forward(forward)));
+        }
+        let plain = request.try_clone();
+        if let Some((stored, _)) = &old {
+            ask_to_confirm(&mut request, &stored.headers);
+        }
+        let url = request.url().clone();
+        let outcome = next.clone().run(request, extensions).await;
+        let came = SystemTime::now();
+        let Some((stored, judge)) = old else {
+            let plain = plain.unwrap_or_else(|| Request::new(Method::GET, url));
+            return Ok(self
+                .keep(&plain, outcome?, came, Said::forward(forward), false)
+                .await);
+        };
+        let plain = plain.unwrap_or_else(|| Request::new(Method::GET, url));
+        let reply = match outcome {
+            Err(_) if judge.helps_out(&self.question, came) => {
+                return Ok(self.help_out(stored, &judge, came, &plain));
+            }
+            Ok(reply) if is_failure(reply.status()) && judge.helps_out(&self.question, came) => {
+                return Ok(self.help_out(stored, &judge, came, &plain));
+            }
+            outcome => outcome?,
+        };
+        if reply.status() != StatusCode::NOT_MODIFIED {
+            let forwarded = Said::forward(forward).fwd_status(reply.status());
+            return Ok(self.keep(&plain, reply, came, forwarded, true).await);
+        }
+        if is_of(&reply, plain.url()) && is_same(&stored.headers, reply.headers()) {
+            return Ok(self.confirm(stored, &reply, came, forward, &plain).await);
+        }
+        // It speaks of another reply than the one that was kept.
+        let again = plain.try_clone();
+        let again = again.unwrap_or_else(|| Request::new(Method::GET, plain.url().clone()));
+        let reply = next.run(again, extensions).await?;
+        let came = SystemTime::now();
+        Ok(self
+            .keep(&plain, reply, came, Said::forward(forward), true)
+            .await)
+    }
+
+    fn give(&self, stored: Stored, judge: &Judge, said: &Said, request: &Request) -> Response {
+        reply::kept(
+            stored,
+            judge,
+            self.now,
+            said,
+            request.url().clone(),
+            request.method(),
+        )
+    }
+
+    fn help_out(
+        &self,
+        stored: Stored,
+        judge: &Judge,
+        came: SystemTime,
+        request: &Request,
+    ) -> Response {
+        let said = Said::hit(judge.ttl(came)).detail("stale-if-error");
+        self.give(stored, judge, &said, request)
+    }
+
+    /// The origin says that the reply still holds.
+    async fn confirm(
+        &self,
+        mut stored: Stored,
+        reply: &Response,
+        came: SystemTime,
+        forward: Forward,
+        request: &Request,
+    ) -> Response {
+        let born = judge::born(reply.headers(), self.now, came);
+        stored.confirm(
+            born,
+            reply::confirmed(&stored.headers, reply.headers(), came),
+        );
+        stored.authorized = self.question.is_authorized;
+        stored.lifetime = self.lifetime.or(stored.lifetime);
+        let judge = Judge::of(&stored, self.cache.is_shared);
+        let mut said = Said::forward(forward).fwd_status(StatusCode::NOT_MODIFIED);
+        match self.useful_for(&judge, came) {
+            Some(useful) => {
+                let vary = self.variant(&stored.headers, request);
+                shelf::keep(self.store, &self.key, vary, stored.clone(), useful, came).await;
+                said = said.stored();
+            }
+            None => shelf::forget(self.store, &self.key).await,
+        }
+        let url = request.url().clone();
+        reply::kept(stored, &judge, came, &said, url, request.method())
+    }
+
+    fn useful_for(&self, judge: &Judge, came: SystemTime) -> Option<Duration> {
+        let useful = judge.useful_for(came, self.cache.keep_stale);
+        useful.filter(|_| judge.may_be_kept())
+    }
+
+    /// Under what a reply with these headers is kept, if its URL has several.
+    fn variant(&self, headers: &HeaderMap, request: &Request) -> Option<Variant> {
+        let mut names = key::varies(headers).unwrap_or_default();
+        // What one user's name and password got is not for another one's.
+        if !self.cache.is_shared && self.question.is_authorized {
+            names.push("authorization".to_owned());
+            names.sort_unstable();
+            names.dedup();
+        }
+        if names.is_empty() {
+            return None;
+        }
+        let mut decisive = HeaderMap::new();
+        let asked = Asked::new(request.headers(), &self.cache.client_headers);
+        for name in names
+            .iter()
+            .filter_map(|name| name.parse::<http::HeaderName>().ok())
+        {
+            for value in asked.all(name.as_str()) {
+                decisive.append(name.clone(), value.clone());
+            }
+        }
+        let (of_url, of_names) = (self.key.clone(), names.clone());
+        let key = move |generation: &str| {
+            let none = HeaderMap::new();
+            key::of_variant(&of_url, generation, &of_names, Asked::new(&decisive, &none))
+        };
+        Some(Variant {
+            names,
+            key: Box::new(key),
+        })
+    }
+
+    /// Passes a reply of the origin on, and keeps it on the way if that is allowed. If not, what `was_there` is
+    /// forgotten: it does not hold any more.
+    async fn keep(
+        &self,
+        request: &Request,
+        reply: Response,
+        came: SystemTime,
+        forwarded: Said,
+        was_there: bool,
+    ) -> Response {
+        let head = Head {
+            born: judge::born(reply.headers(), self.now, came),
+            lifetime: self.lifetime,
+            authorized: self.question.is_authorized,
+            status: reply.status(),
+            http: reply.version(),
+        };
+        let subject = Subject {
+            status: head.status,
+            headers: reply.headers(),
+            born: head.born,
+            lifetime: head.lifetime,
+            authorized: head.authorized,
+        };
+        let judge = Judge::new(&subject, self.cache.is_shared);
+        let is_short = reply
+            .content_length()
+            .is_none_or(|length| length <= self.cache.max_body);
+        // How long a redirection holds that reqwest followed, it does not say.
+        let useful = match is_short && is_of(&reply, request.url()) {
+            true => self.useful_for(&judge, came),
+            false => None,
+        };
+        let Some(useful) = useful else {
+            if was_there && !head.status.is_server_error() {
+                shelf::forget(self.store, &self.key).await;
+            }
+            return said(reply, &forwarded);
+        };
+        let headers = reply::to_keep(reply.headers(), came);
+        let vary = self.variant(&headers, request);
+        let (store, key) = (self.store.clone(), self.key.clone());
+        let keep: Keep = Box::new(move |body: Bytes| {
+            Box::pin(async move {
+                let stored = Stored::new(&head, headers, body);
+                shelf::keep(&store, &key, vary, stored, useful, came).await;
+            })
+        });
+        let url = reply.url().clone();
+        let (mut parts, body) = http::Response::<Body>::from(reply).into_parts();
+        forwarded.stored().put(&mut parts.headers);
+        if body.is_end_stream() {
+            keep(Bytes::new()).await;
+            return reply::with(parts, url, body);
+        }
+        let body = Body::wrap(Tee::new(body, self.cache.max_body, keep));
+        reply::with(parts, url, body)
+    }
+}
+
+/// Whether it came of this URL, without a redirection.
+pub(crate) fn is_of(reply: &Response, url: &Url) -> bool {
+    key::without_fragment(reply.url()) == key::without_fragment(url)
+}
+
+/// Failures that RFC 5861, section 4, speaks of.
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+fn ask_to_confirm(request: &mut Request, kept: &HeaderMap) {
+    for (said, asked) in [(ETAG, IF_NONE_MATCH), (LAST_MODIFIED, IF_MODIFIED_SINCE)] {
+        if let Some(value) = kept.get(said) {
+            request.headers_mut().insert(asked, value.clone());
+        }
+    }
+}
+
+/// Whether the reply to a `HEAD` shows that what was kept is not what is there now (RFC 9111, section 4.3.5).
+fn is_another(kept: &HeaderMap, new: &HeaderMap) -> bool {
+    let differs = |name| match (kept.get(&name), new.get(&name)) {
+        (Some(kept), Some(new)) => kept != new,
+        _ => false,
+    };
+    [ETAG, LAST_MODIFIED, CONTENT_LENGTH]
+        .into_iter()
+        .any(differs)
+}
+
+/// Whether a 304 speaks of the reply that was kept (RFC 9111, section 4.3.4).
+fn is_same(kept: &HeaderMap, confirmed: &HeaderMap) -> bool {
+    fn opaque(tag: &HeaderValue) -> &[u8] {
+        let tag = tag.as_bytes().trim_ascii();
+        tag.strip_prefix(b"W/").unwrap_or(tag)
+    }
+    match (kept.get(ETAG), confirmed.get(ETAG)) {
+        (Some(kept), Some(confirmed)) => opaque(kept) == opaque(confirmed),
+        (None, Some(_)) => false,
+        (_, None) => match (kept.get(LAST_MODIFIED), confirmed.get(LAST_MODIFIED)) {
+            (Some(kept), Some(confirmed)) => kept == confirmed,
+            _ => true,
+        },
+    }
+}

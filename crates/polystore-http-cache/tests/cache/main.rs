@@ -1,0 +1,12 @@
+//! A client with the cache, and a real origin that counts what reaches it.
+
+mod bodies;
+mod changes;
+mod confirming;
+mod failing;
+mod origin;
+mod per_request;
+mod reusing;
+mod secrets;
+mod stores;
+mod varying;

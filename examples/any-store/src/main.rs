@@ -1,0 +1,155 @@
+//! The store by environment: a small paste service that keeps its texts in memory while you write it, in Redis in
+//! production, or anywhere by `STORE_URL`.
+//!
+//! ```sh
+//! cargo run -p any-store                                          # in memory
+//! STORE_URL=redis://localhost cargo run -p any-store              # in Redis
+//! STORE_URL=sqlite:pastes.db cargo run -p any-store -F sqlite     # in SQLite: see the features in Cargo.toml
+//!
+//! curl -d "some text" localhost:3000/                             # the id of a new paste
+//! curl localhost:3000/ID                                          # which is there for a day
+//! curl -i localhost:3000/health                                   # 200, or 503 while the store is away
+//! ```
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `STORE_URL` | the store; without it there is one in memory, but with `APP_ENV=production` that is an error |
+//! | `APP_ENV` | `development` (default) or `production` |
+//! | `PORT` | 3000; 0 takes a free one |
+//!
+//! It looks at the start whether the store can be reached and written, and says so by its exit code: 2 is a wrong
+//! configuration, which no new start makes right, 3 a store that is not there, which may come.
+
+use std::process::ExitCode;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use polystore_kv::{Error, ErrorKind, Result, Store, kv};
+use tokio::net::TcpListener;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With its causes; a URL's password is in none of them.
+            eprintln!("any-store: {error:?}");
+            ExitCode::from(if error.is_usage() { 2 } else { 3 })
+        }
+    }
+}
+
+async fn run() -> Result<()> {
+    let store = store_by_environment()?;
+    check(&store).await?;
+    let listener = listen().await?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Error::from_io("listen", error))?;
+    println!(
+        "listening on http://{address}, with a store of the kind {}",
+        store.kind()
+    );
+    let app = app(store.clone());
+    let served = axum::serve(listener, app).with_graceful_shutdown(async {
+        // Without Ctrl-C it goes on until it is killed, and loses nothing that was answered.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    });
+    served
+        .await
+        .map_err(|error| Error::from_io("serve", error))?;
+    store.close().await
+}
+
+fn store_by_environment() -> Result<Store> {
+    let is_production = std::env::var("APP_ENV").is_ok_and(|name| name == "production");
+    match std::env::var("STORE_URL") {
+        Ok(url) => kv(url),
+        Err(_) if is_production => Err(Error::new(
+            ErrorKind::InvalidOption,
+            "set STORE_URL, such as redis://host: in production nothing is kept in memory",
+        )),
+        Err(_) => {
+            eprintln!(
+                "everything is in memory, and goes with the process: set STORE_URL to keep it"
+            );
+            kv("memory:?max_bytes=64MB")
+        }
+    }
+}
+
+async fn listen() -> Result<TcpListener> {
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let invalid = |_| Error::new(ErrorKind::InvalidOption, "PORT is no number of a port");
+    let port: u16 = port.parse().map_err(invalid)?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await;
+    listener.map_err(|error| Error::from_io("listen", error))
+}
+
+/// Whether the store can be reached, written and read. `kv()` opens nothing: the first operation does.
+async fn check(store: &Store) -> Result<()> {
+    let health = store.prefix("health:").expires("1min");
+    health.set("check", &true).await?;
+    // Not what it gives: another process may have written, or a cache evicted it.
+    health.get::<bool>("check").await.map(|_| ())
+}
+
+fn app(store: Store) -> Router {
+    let pastes = store.prefix("paste:").expires("1 day");
+    let pastes = Router::new()
+        .route("/", get("POST a text to keep it for a day\n").post(add))
+        .route("/{id}", get(read))
+        .with_state(pastes);
+    let health = Router::new()
+        .route("/health", get(health))
+        .with_state(store);
+    pastes.merge(health)
+}
+
+async fn add(State(pastes): State<Store>, text: String) -> Result<Response, Refusal> {
+    let id = pastes.add(&text).await?;
+    Ok((StatusCode::CREATED, id + "\n").into_response())
+}
+
+async fn read(State(pastes): State<Store>, Path(id): Path<String>) -> Result<Response, Refusal> {
+    let text: Option<String> = pastes.get(&id).await?;
+    Ok(text.map_or_else(
+        || StatusCode::NOT_FOUND.into_response(),
+        String::into_response,
+    ))
+}
+
+async fn health(State(store): State<Store>) -> Result<&'static str, Refusal> {
+    check(&store).await?;
+    Ok("ok\n")
+}
+
+struct Refusal(Error);
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Refusal {
+    /// A client learns that it may come again, and nothing of the store. The id of a paste is its key to
+    /// everybody who reads the log, so it stays out of that.
+    fn into_response(self) -> Response {
+        let error = self.0.without_key();
+        eprintln!("{error:?}");
+        let status = if error.is_connection() {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else if error.kind() == ErrorKind::InvalidKey {
+            StatusCode::NOT_FOUND
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        status.into_response()
+    }
+}
