@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::groups::{block_on, fill, median};
 use crate::local::ours;
-use crate::report::short;
 use crate::serving::Serving;
 use crate::subject::User;
 use crate::{Bench, Options};
@@ -188,9 +187,9 @@ impl Bench<'_> {
             };
             let _ = write!(
                 rows,
-                "| {what} | {} µs | {} µs |",
-                short(costs.get),
-                short(costs.set)
+                "| {what} | {} | {} |",
+                time(costs.get),
+                time(costs.set)
             );
             for group in [costs.get_many, costs.keys, costs.entries] {
                 let _ = write!(rows, " {} |", times(group / costs.get));
@@ -203,6 +202,14 @@ impl Bench<'_> {
         let head = "| | a `get` | a `set` | `get_many` | `keys` | `entries` | `set_many` | `del_many` | `clear` | `prune` |\n\
                     |---|---|---|---|---|---|---|---|---|---|\n";
         (!rows.is_empty()).then(|| format!("{head}{rows}"))
+    }
+}
+
+fn time(micros: f64) -> String {
+    if micros < 1000.0 {
+        format!("{} µs", times(micros))
+    } else {
+        format!("{} ms", times(micros / 1000.0))
     }
 }
 

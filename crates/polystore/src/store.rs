@@ -146,7 +146,7 @@ impl Store {
     /// The same store with an expiry for every write that names none of its own.
     ///
     /// Takes what [`Expires`] is made of. An invalid one is reported by each write, as
-    /// [`ErrorKind::InvalidOption`].
+    /// [`ErrorKind::InvalidOption`], and by [`default_expires`](Self::default_expires) at once.
     ///
     /// ```
     /// # use polystore_kv::kv;
