@@ -15,6 +15,7 @@ use tower_sessions::{Expiry, Session, SessionManagerLayer, SessionStore};
 
 type Answer = Result<String, (StatusCode, String)>;
 
+#[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
 fn failed(error: Error) -> (StatusCode, String) {
     (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
