@@ -1,4 +1,5 @@
 //! What fails says why, and never whose session it was.
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 mod backends;
 

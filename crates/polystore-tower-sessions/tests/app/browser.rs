@@ -15,6 +15,7 @@ use tower_sessions::{Expiry, Session, SessionManagerLayer, SessionStore};
 
 type Answer = Result<String, (StatusCode, String)>;
 
+#[expect(clippy::needless_pass_by_value, reason = "what map_err gives")]
 fn failed(error: Error) -> (StatusCode, String) {
     (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
@@ -42,6 +43,7 @@ pub(crate) fn app_on(sessions: impl SessionStore + Clone, expiry: Expiry) -> Rou
         )
         .route("/me", get(me))
         .route("/count", post(count))
+        .route("/forget", post(forget))
         .route("/claim", post(claim))
         .layer(SessionManagerLayer::new(sessions).with_expiry(expiry))
 }
@@ -60,6 +62,11 @@ async fn count(session: Session) -> Answer {
     let count = session.get("count").await.map_err(failed)?.unwrap_or(0) + 1;
     session.insert("count", count).await.map_err(failed)?;
     Ok(count.to_string())
+}
+
+async fn forget(session: Session) -> Answer {
+    let count: Option<u32> = session.remove("count").await.map_err(failed)?;
+    Ok(count.unwrap_or_default().to_string())
 }
 
 /// Careless: it takes the cookie's word for the id.

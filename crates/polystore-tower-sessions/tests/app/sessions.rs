@@ -26,6 +26,7 @@ macro_rules! on_stores {
 on_stores!(
     somebody_logs_in_comes_back_and_logs_out
     nothing_is_kept_of_who_only_looks
+    what_was_removed_stays_away_and_the_session_stays
     inactivity_ends_a_session_and_activity_prolongs_it
     a_new_id_takes_the_data_along_and_the_old_one_is_gone
     two_hundred_requests_of_one_session_at_once
@@ -61,6 +62,18 @@ async fn nothing_is_kept_of_who_only_looks(store: &Store) {
     assert_eq!(visitor.get("/me").await.0, 401);
     assert_eq!(visitor.cookie, None);
     assert_eq!(store.keys().await.unwrap(), [""; 0]);
+}
+
+async fn what_was_removed_stays_away_and_the_session_stays(store: &Store) {
+    let mut ada = Browser::new(&app(store));
+    ada.post("/count").await;
+    let id = ada.id();
+    for count in ["1", "0"] {
+        assert_eq!(ada.post("/forget").await, (200, count.to_owned()));
+        assert_eq!(ada.id(), id);
+    }
+    assert_eq!(store.keys().await.unwrap(), [&*id]);
+    assert_eq!(ada.post("/count").await, (200, "1".to_owned()));
 }
 
 async fn inactivity_ends_a_session_and_activity_prolongs_it(store: &Store) {

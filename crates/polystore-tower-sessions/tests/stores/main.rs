@@ -1,6 +1,7 @@
 //! Every store keeps sessions as tower-sessions' own stores do, and better where those fall short.
+#![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
-#[path = "../backends.rs"]
+#[path = "../backends/mod.rs"]
 mod backends;
 mod expiry;
 mod properties;
