@@ -20,8 +20,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
-  test [-- ARGS]  run every test of the workspace, the ones against the npm package included;
-                  ARGS go to `cargo test` (naming a package with -p tests that one only)
+  test [ARGS]     run every test of the workspace, the ones against the npm package included;
+                  ARGS go to `cargo test` (`-p quickstart` tests that package only)
   ci              what CI runs: format, hygiene, licences, clippy, docs, each feature alone,
                   examples, then `test`; stops at the first stage that fails
   bench [ARGS]    measure in release mode; ARGS go to the benchmark program
@@ -48,8 +48,8 @@ fn main() -> ExitCode {
     };
 
     let outcome = match (command.as_str(), rest) {
-        ("test", []) => suite::command(&[]),
         ("test", [separator, extra @ ..]) if separator == "--" => suite::command(extra),
+        ("test", extra) => suite::command(extra),
         ("ci", []) => ci::command(),
         ("bench", [separator, extra @ ..]) if separator == "--" => bench(extra),
         ("bench", extra) => bench(extra),
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
         }
-        ("test" | "ci" | "etcd-proto" | "services", [unexpected, ..]) => {
+        ("ci" | "etcd-proto" | "services", [unexpected, ..]) => {
             return misused(&format!("`{command}` does not take {unexpected:?}"));
         }
         _ => return misused(&format!("no command is named {command:?}")),
