@@ -55,7 +55,7 @@ pub(crate) async fn export(
     if is_standard(file) {
         write_to(from, out, progress).await?;
     } else {
-        let failed = |error| Failure::io("write the file", &error);
+        let failed = |error| Failure::io(&format!("write {}", file.display()), &error);
         let replacement = Replacement::of(file).map_err(failed)?;
         let mut to = Output::to(replacement.writer().map_err(failed)?);
         write_to(from, &mut to, progress).await?;
@@ -142,7 +142,8 @@ fn read(
     let lines: Box<dyn BufRead + Send> = if is_standard(file) {
         Box::new(BufReader::new(io::stdin()))
     } else {
-        let file = File::open(file).map_err(|error| Failure::io("open the file", &error))?;
+        let file = File::open(file)
+            .map_err(|error| Failure::io(&format!("open {}", file.display()), &error))?;
         Box::new(BufReader::with_capacity(1 << 16, file))
     };
     let (sender, mut receiver) = mpsc::channel(READ_AHEAD);
