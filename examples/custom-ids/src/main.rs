@@ -59,10 +59,12 @@ async fn run() -> Result<(), Failure> {
             println!("{}", add(&journal, &Event { text }).await?);
         }
         ["list"] => print(&journal, Scan::new()).await?,
-        ["list", count] => print(&journal, Scan::new().limit(count.parse()?)).await?,
+        ["list", count] => print(&journal, Scan::new().limit(number(count)?)).await?,
         ["list", count, after] => {
-            let after: Uuid = after.parse()?;
-            let scan = Scan::new().limit(count.parse()?).after(after.to_string());
+            let after: Uuid = after
+                .parse()
+                .map_err(|_| format!("{after:?} is not an id of the journal"))?;
+            let scan = Scan::new().limit(number(count)?).after(after.to_string());
             print(&journal, scan).await?;
         }
         ["since", time] => {
@@ -75,6 +77,11 @@ async fn run() -> Result<(), Failure> {
     }
     store.close().await?;
     Ok(())
+}
+
+fn number(word: &str) -> std::result::Result<usize, Failure> {
+    word.parse()
+        .map_err(|_| format!("COUNT is a number, not {word:?}").into())
 }
 
 /// Keeps `event` under a new id, and gives that.

@@ -49,7 +49,9 @@ async fn run() -> Result<(), Failure> {
     let [store, journal, count] = &words[..] else {
         return Err("usage: job-lock STORE JOURNAL COUNT".into());
     };
-    let count: u32 = count.parse()?;
+    let count: u32 = count
+        .parse()
+        .map_err(|_| format!("COUNT is a number, not {count:?}"))?;
     let work = duration("WORK", "5ms")?;
 
     let store = kv(store)?;
