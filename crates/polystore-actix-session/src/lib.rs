@@ -93,3 +93,12 @@
 mod store;
 
 pub use store::Sessions;
+
+/// The guides' examples are tests.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../../docs/sessions-actix.md")]
+    mod sessions {}
+}
