@@ -1,7 +1,13 @@
 //! The guides: pages of the repository's folder `docs`, which is a part of this package too.
 //!
-//! A page names its links by their files; `links.md`, before each, says where those are here.
+//! - To begin with: [choosing a store](choosing_a_store), [expiry and eviction](expiry), [substores], [errors], [caching],
+//!   [performance]
+//! - Building on it: [libraries that take any store](for_library_authors), [a store of one's own](creating_a_store),
+//!   [in a browser](browser)
+//! - Over HTTP: [the protocol](http), [running the server](operating), [with curl](curl), [the page](page)
+//! - Coming from: [the npm package](from_npm), [keyv](from_keyv), [OpenDAL](from_opendal); [what else there is](comparison)
 
+// A page names its links by their files; `links.md`, before each, says where those are here.
 #[doc = include_str!("links.md")]
 #[doc = include_str!("../../docs/choosing-a-store.md")]
 pub mod choosing_a_store {}
