@@ -68,6 +68,21 @@ const MODULES: [Module; 4] = [
     },
 ];
 
+/// The packages whose tests load them.
+const TRIED_BY: [&str; 4] = [
+    EXAMPLE,
+    "link-shortener",
+    "polystore-interop",
+    "polystore-kv",
+];
+
+/// Whether tests of the package need what is built here.
+pub(crate) fn is_tried_by(package: &str) -> bool {
+    // Cargo takes patterns and versions (`polystore-kv@0.1.0`) too.
+    let name = package.split('@').next().unwrap_or(package);
+    TRIED_BY.contains(&name) || name.contains(['*', '?', '['])
+}
+
 /// What is measured: as a program is built that is to be fast.
 const MEASURED: [Module; 1] = [Module {
     package: "polystore-wasm-bench",

@@ -18,6 +18,12 @@ pub(crate) struct Prepared {
 
 /// Makes sure of everything that is not Rust, installing what is missing where that is possible.
 pub(crate) fn prepare() -> Outcome<Prepared> {
+    prepare_for(&[])
+}
+
+/// The same for the tests of some packages, or of all if none is named: what runs in browsers takes minutes to compile.
+pub(crate) fn prepare_for(packages: &[&str]) -> Outcome<Prepared> {
+    let is_tried = packages.is_empty() || packages.iter().any(|name| browser::is_tried_by(name));
     let mut prepared = Prepared::default();
     let environment = install_missing(&TOOLS).and_then(|()| node::prepare());
     // A person may well do without; CI would never notice.
@@ -26,7 +32,9 @@ pub(crate) fn prepare() -> Outcome<Prepared> {
         python::prepare().err(),
         services::prepare().err(),
         install_missing(&BROWSER).err(),
-        browser::prepare().err(),
+        is_tried
+            .then(browser::prepare)
+            .and_then(std::result::Result::err),
     ] {
         match problem {
             Some(problem) if in_ci() => return Err(problem),

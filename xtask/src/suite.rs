@@ -12,20 +12,12 @@ pub(crate) fn command(extra: &[String]) -> Outcome<bool> {
 
 /// Runs the tests and prints how each test program did.
 pub(crate) fn run(extra: &[String]) -> Outcome<Report> {
-    let prepared = prepare::prepare()?;
+    let packages = packages(extra);
+    let prepared = prepare::prepare_for(&packages)?;
 
     let mut command = run::cargo(["test", "--all-features", "--no-fail-fast"]);
     // Beside `--workspace`, cargo would pay no heed to `-p`.
-    let names_package = |argument: &String| {
-        ["-p", "--package"]
-            .iter()
-            .any(|flag| argument.starts_with(flag))
-    };
-    if !extra
-        .iter()
-        .take_while(|argument| *argument != "--")
-        .any(names_package)
-    {
+    if packages.is_empty() {
         command.arg("--workspace");
     }
     command.args(extra).envs(prepared.environment);
@@ -46,6 +38,23 @@ pub(crate) fn run(extra: &[String]) -> Outcome<Report> {
     report.problem = run::expect_success(&command, status).err();
     report.print_table();
     Ok(report)
+}
+
+/// The packages that cargo's arguments name, by `-p NAME`, `-pNAME`, `--package NAME` or `--package=NAME`.
+fn packages(extra: &[String]) -> Vec<&str> {
+    let mut words = extra
+        .iter()
+        .map(String::as_str)
+        .take_while(|word| *word != "--");
+    let mut packages = Vec::new();
+    while let Some(word) = words.next() {
+        match word.strip_prefix("--package").or(word.strip_prefix("-p")) {
+            Some("") => packages.extend(words.next()),
+            Some(name) => packages.push(name.trim_start_matches('=')),
+            None => {}
+        }
+    }
+    packages
 }
 
 #[derive(Default)]
@@ -222,6 +231,22 @@ fn without_colours(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packages_are_those_that_cargo_is_told() {
+        let told = |words: &str| {
+            packages(&words.split(' ').map(str::to_owned).collect::<Vec<_>>())
+                .into_iter()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told("-p a -pb --package c --package=d --test x"),
+            ["a", "b", "c", "d"]
+        );
+        assert!(told("--lib -- -p a").is_empty());
+        assert!(told("-p").is_empty());
+    }
 
     /// As cargo 1.95 prints it.
     const OUTPUT: &str = "\
