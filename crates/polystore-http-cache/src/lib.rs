@@ -77,6 +77,8 @@
 mod cache;
 mod caching;
 mod directives;
+#[cfg(doc)]
+pub mod guides;
 mod judge;
 mod key;
 mod record;
@@ -89,11 +91,8 @@ mod turn;
 pub use cache::HttpCache;
 pub use caching::Caching;
 
-/// The guide's examples are tests.
+/// Its examples are tests.
 #[cfg(doctest)]
-mod guides {
-    #[doc = include_str!("../../../docs/http-cache.md")]
-    mod http_cache {}
-    #[doc = include_str!("../README.md")]
-    mod readme {}
+mod readme {
+    #![doc = include_str!("../README.md")]
 }
