@@ -4,15 +4,15 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderValue};
 use polystore_kv::{Error, IntoStore, Store, kv};
 use reqwest::{Request, Response, Url};
 use reqwest_middleware::{Middleware, Next, Result};
 
 use crate::caching::{Caching, seconds};
 use crate::key;
-use crate::reply::{Forward, Said, said};
-use crate::request::{Question, is_conditional, is_readable, is_safe};
+use crate::reply::{Forward, Said, not_kept, said};
+use crate::request::{Asked, Question, is_conditional, is_readable, is_safe};
 use crate::shelf;
 use crate::turn::{Turn, is_of};
 
@@ -151,10 +151,12 @@ impl Middleware for HttpCache {
         let store = caching.store.as_ref().unwrap_or(&self.store);
         if !is_readable(request.method()) {
             let is_change = !is_safe(request.method());
-            let url = is_change.then(|| request.url().clone());
+            let url = request.url().clone();
+            let asked = Asked::new(request.headers(), &self.client_headers);
+            let host = key::own_host(&url, asked);
             let outcome = next.run(request, extensions).await;
-            if let Some(url) = url {
-                forget_changed(store, &url, &outcome).await;
+            if is_change {
+                forget_changed(store, &url, host.as_ref(), &outcome).await;
             }
             return outcome.map(|reply| said(reply, &Said::forward(Forward::Method)));
         }
@@ -171,14 +173,19 @@ impl Middleware for HttpCache {
             None
         };
         if let Some(forward) = forward {
+            if only_kept && forward == Forward::Request {
+                return Ok(not_kept(forward, request.url().clone()));
+            }
             let reply = next.run(request, extensions).await?;
             return Ok(said(reply, &Said::forward(forward)));
         }
+        let asked = Asked::new(request.headers(), &self.client_headers);
+        let host = key::own_host(request.url(), asked);
         Turn {
             cache: self,
             store,
             lifetime: caching.lifetime,
-            key: key::of_url(request.url()),
+            key: key::of_url(request.url(), host.as_ref()),
             question,
             now: SystemTime::now(),
         }
@@ -189,7 +196,12 @@ impl Middleware for HttpCache {
 
 /// Forgets what a request that changes things made void (RFC 9111, section 4.4). One without a reply may
 /// have changed them too.
-async fn forget_changed(store: &Store, url: &Url, outcome: &Result<Response>) {
+async fn forget_changed(
+    store: &Store,
+    url: &Url,
+    host: Option<&HeaderValue>,
+    outcome: &Result<Response>,
+) {
     let reply = match outcome {
         Ok(reply) if reply.status().is_success() || reply.status().is_redirection() => Some(reply),
         // What was redirected was no error.
@@ -197,7 +209,7 @@ async fn forget_changed(store: &Store, url: &Url, outcome: &Result<Response>) {
         Ok(_) => return,
         Err(_) => None,
     };
-    shelf::forget(store, &key::of_url(url)).await;
+    shelf::forget(store, &key::of_url(url, host)).await;
     let Some(reply) = reply else {
         return;
     };
@@ -208,7 +220,7 @@ async fn forget_changed(store: &Store, url: &Url, outcome: &Result<Response>) {
     let mut forgotten = vec![url.clone()];
     for other in named.into_iter().flatten().chain([reply.url().clone()]) {
         if other.origin() == url.origin() && !forgotten.contains(&other) {
-            shelf::forget(store, &key::of_url(&other)).await;
+            shelf::forget(store, &key::of_url(&other, host)).await;
             forgotten.push(other);
         }
     }

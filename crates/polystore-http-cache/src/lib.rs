@@ -65,7 +65,7 @@
 //!
 //! - Parts (`Range`, 206), and requests with a condition of their own (`If-None-Match` and so on), go to the origin and are not kept.
 //! - Redirections that reqwest follows are not kept: it does not say how long they hold. With
-//!   `redirect::Policy::none()` they are replies like others, and kept.
+//!   `redirect::Policy::none()` they are replies like others, and kept: do not share that store with a client that follows them.
 //! - `stale-while-revalidate` is not used: a middleware ends with its request. Requests at the same time are not joined.
 //! - On `wasm32` the crate is empty: reqwest makes no replies there; browsers have a cache of their own.
 //!

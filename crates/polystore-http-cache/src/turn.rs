@@ -55,8 +55,8 @@ impl Turn<'_> {
             Found::Nothing(forward) => (None, forward),
             Found::Reply(stored) => {
                 let judge = Judge::of(&stored, self.cache.is_shared);
-                // Another program may keep by other rules.
-                match judge.may_be_kept() {
+                // Another program may keep by other rules, or have another clock.
+                match judge.may_be_kept() && judge.is_born_by(self.now) {
                     true => (Some((stored, judge)), Forward::Stale),
                     false => (None, Forward::UriMiss),
                 }
