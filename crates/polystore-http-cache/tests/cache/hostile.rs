@@ -2,6 +2,7 @@
 
 use polystore_http_cache::HttpCache;
 use polystore_kv::{Entry, Expiry, kv};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::origin::{Origin, client, get, in_memory, reply, send};
 
@@ -131,6 +132,72 @@ async fn no_record_is_too_much() {
         for is_hit in [false, true] {
             let got = get(&client, &url).await;
             assert_eq!((got.text(), got.is_hit()), ("2", is_hit));
+        }
+    }
+}
+
+/// The URL of an origin that says just that to whoever connects, and then ends the connection.
+async fn says(reply: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(reply.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn what_the_origin_cut_off_is_not_kept() {
+    for (reply, is_whole) in [
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 4\r\ncache-control: max-age=60\r\n\r\nabc",
+            false,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncache-control: max-age=60\r\n\r\nabc",
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncache-control: max-age=60\r\n\r\n3\r\nabc\r\n",
+            false,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncache-control: max-age=60\r\n\r\n3\r\nabc\r\n0\r\n",
+            false,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: a\r\ncache-control: max-age=60\r\n\r\n3\r\nabc\r\n0\r\na: b\r\n\r\n",
+            true,
+        ),
+        (
+            "HTTP/1.0 200 OK\r\ncache-control: max-age=60\r\n\r\nabc",
+            true,
+        ),
+        (
+            "HTTP/1.1 103 Early Hints\r\nlink: <a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 3\r\ncache-control: max-age=60\r\n\r\nabc",
+            true,
+        ),
+        (
+            "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 0-2/9\r\ncontent-length: 3\r\ncache-control: max-age=60\r\n\r\nabc",
+            false,
+        ),
+        (
+            "HTTP/1.1 304 Not Modified\r\ncache-control: max-age=60\r\n\r\n",
+            false,
+        ),
+    ] {
+        let (client, url) = (in_memory(), says(reply).await);
+        for expected in [false, is_whole] {
+            let got = client.get(&url).send().await.unwrap();
+            let said = got.headers().get_all("cache-status").iter().next_back();
+            let is_hit = said.unwrap().as_bytes().starts_with(b"polystore; hit");
+            assert_eq!(is_hit, expected, "{reply}");
+            let _ = got.bytes().await;
         }
     }
 }
