@@ -10,6 +10,7 @@ use reqwest::{Request, Response, Url};
 use reqwest_middleware::{Middleware, Next, Result};
 
 use crate::caching::{Caching, seconds};
+use crate::changes::Changes;
 use crate::key;
 use crate::reply::{Forward, Said, not_kept, said};
 use crate::request::{Asked, Question, is_conditional, is_readable, is_safe};
@@ -44,6 +45,7 @@ pub struct HttpCache {
     pub(crate) max_body: u64,
     pub(crate) keep_stale: Duration,
     pub(crate) client_headers: HeaderMap,
+    changes: Changes,
 }
 
 impl HttpCache {
@@ -66,6 +68,7 @@ impl HttpCache {
             max_body: MAX_BODY,
             keep_stale: KEEP_STALE,
             client_headers: HeaderMap::new(),
+            changes: Changes::new(),
         }
     }
 
@@ -156,7 +159,8 @@ impl Middleware for HttpCache {
             let host = key::own_host(&url, asked);
             let outcome = next.run(request, extensions).await;
             if is_change {
-                forget_changed(store, &url, host.as_ref(), &outcome).await;
+                self.forget_changed(store, &url, host.as_ref(), &outcome)
+                    .await;
             }
             return outcome.map(|reply| said(reply, &Said::forward(Forward::Method)));
         }
@@ -181,11 +185,13 @@ impl Middleware for HttpCache {
         }
         let asked = Asked::new(request.headers(), &self.client_headers);
         let host = key::own_host(request.url(), asked);
+        let key = key::of_url(request.url(), host.as_ref());
         Turn {
             cache: self,
             store,
             lifetime: caching.lifetime,
-            key: key::of_url(request.url(), host.as_ref()),
+            since: self.changes.since(&key),
+            key,
             question,
             now: SystemTime::now(),
         }
@@ -194,34 +200,44 @@ impl Middleware for HttpCache {
     }
 }
 
-/// Forgets what a request that changes things made void (RFC 9111, section 4.4). One without a reply may
-/// have changed them too.
-async fn forget_changed(
-    store: &Store,
-    url: &Url,
-    host: Option<&HeaderValue>,
-    outcome: &Result<Response>,
-) {
-    let reply = match outcome {
-        Ok(reply) if reply.status().is_success() || reply.status().is_redirection() => Some(reply),
-        // What was redirected was no error.
-        Ok(reply) if !is_of(reply, url) => Some(reply),
-        Ok(_) => return,
-        Err(_) => None,
-    };
-    shelf::forget(store, &key::of_url(url, host)).await;
-    let Some(reply) = reply else {
-        return;
-    };
-    let named = [LOCATION, CONTENT_LOCATION].map(|name| {
-        let value = reply.headers().get(name)?.to_str().ok()?;
-        reply.url().join(value).ok()
-    });
-    let mut forgotten = vec![url.clone()];
-    for other in named.into_iter().flatten().chain([reply.url().clone()]) {
-        if other.origin() == url.origin() && !forgotten.contains(&other) {
-            shelf::forget(store, &key::of_url(&other, host)).await;
-            forgotten.push(other);
+impl HttpCache {
+    /// Forgets what a request that changes things made void (RFC 9111, section 4.4). One without a reply may
+    /// have changed them too.
+    async fn forget_changed(
+        &self,
+        store: &Store,
+        url: &Url,
+        host: Option<&HeaderValue>,
+        outcome: &Result<Response>,
+    ) {
+        let reply = match outcome {
+            Ok(reply) if reply.status().is_success() || reply.status().is_redirection() => {
+                Some(reply)
+            }
+            // What was redirected was no error.
+            Ok(reply) if !is_of(reply, url) => Some(reply),
+            Ok(_) => return,
+            Err(_) => None,
+        };
+        self.forget(store, &key::of_url(url, host)).await;
+        let Some(reply) = reply else {
+            return;
+        };
+        let named = [LOCATION, CONTENT_LOCATION].map(|name| {
+            let value = reply.headers().get(name)?.to_str().ok()?;
+            reply.url().join(value).ok()
+        });
+        let mut forgotten = vec![url.clone()];
+        for other in named.into_iter().flatten().chain([reply.url().clone()]) {
+            if other.origin() == url.origin() && !forgotten.contains(&other) {
+                self.forget(store, &key::of_url(&other, host)).await;
+                forgotten.push(other);
+            }
         }
+    }
+
+    async fn forget(&self, store: &Store, key: &str) {
+        self.changes.note(key);
+        shelf::forget(store, key).await;
     }
 }

@@ -76,6 +76,7 @@
 
 mod cache;
 mod caching;
+mod changes;
 mod directives;
 mod judge;
 mod key;
