@@ -101,7 +101,7 @@ impl HttpCache {
         Ok(self)
     }
 
-    /// The headers that the client itself adds to every request (`default_headers` of reqwest's `ClientBuilder`): a
+    /// The headers that the client itself adds to every request (`default_headers` and `user_agent` of reqwest's `ClientBuilder`): a
     /// middleware does not see them, and without `Authorization` and what `Vary` names a reply is kept for all.
     ///
     /// ```

@@ -51,7 +51,7 @@
 //!
 //! A store can be shared by many users, and so the cache is a **shared** one: it keeps nothing that is `private`, that sets a cookie (unless it is `public`), or
 //! that was asked for with `Authorization` (unless `public`, `s-maxage` or `must-revalidate` allow it). A cache of one user is
-//! [`private`](HttpCache::private). Headers that the client adds by itself, such as reqwest's `default_headers`, no middleware sees:
+//! [`private`](HttpCache::private). Headers that the client adds by itself, such as reqwest's `default_headers` and `user_agent`, no middleware sees:
 //! [say which](HttpCache::client_headers), or put them on requests by `ClientBuilder::with_init`. Those of reqwest's cookie store cannot be known: skip the cache
 //! for what depends on them.
 //!
