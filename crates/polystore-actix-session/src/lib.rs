@@ -90,6 +90,14 @@
 //!
 //! [actix-session]: https://docs.rs/actix-session/0.11
 
+#[cfg(doc)]
+pub mod guides;
 mod store;
 
 pub use store::Sessions;
+
+/// Its examples are tests.
+#[cfg(doctest)]
+mod readme {
+    #![doc = include_str!("../README.md")]
+}

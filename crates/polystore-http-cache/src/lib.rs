@@ -78,6 +78,8 @@ mod cache;
 mod caching;
 mod changes;
 mod directives;
+#[cfg(doc)]
+pub mod guides;
 mod judge;
 mod key;
 mod record;
@@ -90,11 +92,8 @@ mod turn;
 pub use cache::HttpCache;
 pub use caching::Caching;
 
-/// The guide's examples are tests.
+/// Its examples are tests.
 #[cfg(doctest)]
-mod guides {
-    #[doc = include_str!("../../../docs/http-cache.md")]
-    mod http_cache {}
-    #[doc = include_str!("../README.md")]
-    mod readme {}
+mod readme {
+    #![doc = include_str!("../README.md")]
 }
