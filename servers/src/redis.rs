@@ -267,7 +267,8 @@ impl RedisBuilder {
             format!("dir {folder}"),
             format!("unixsocket {}", socket(server).display()),
             "save \"\"".to_owned(),
-            // Written before the answer, and to the disk once a second: a killed server loses nothing.
+            // Written before the answer, and to the disk once a second: a killed server loses nothing, unless the disk is
+            // so busy that the write was put off. A test that counts on it says `appendfsync always`.
             "appendonly yes".to_owned(),
             "appendfsync everysec".to_owned(),
             // Else a replica's first copy begins five seconds late.

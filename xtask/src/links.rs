@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// The pages that are documentation of the crate too, with where their links lead there.
-pub(crate) const GUIDES: &str = "crates/polystore/src/guides/mod.rs";
-pub(crate) const GUIDES_LINKS: &str = "crates/polystore/src/guides/links.md";
+/// Where the pages are that are documentation of a crate too, and `links.md`, which says where their links lead there.
+pub(crate) const GUIDES: [&str; 4] = [
+    "crates/polystore/src/guides",
+    "crates/polystore-actix-session/src/guides",
+    "crates/polystore-http-cache/src/guides",
+    "crates/polystore-tower-sessions/src/guides",
+];
 
 /// What leads to no file, seen from the page `name` in the folder `root`.
 pub(crate) fn dead(root: &Path, name: &str, text: &str) -> Vec<String> {
@@ -23,7 +27,7 @@ pub(crate) fn dead(root: &Path, name: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// What rustdoc would not find of the page `name`, which is one of [`GUIDES`].
+/// What rustdoc would not find of the page `name`, whose links' places are in `known`.
 pub(crate) fn unknown_to_rustdoc(name: &str, text: &str, known: &str) -> Vec<String> {
     let known: BTreeSet<_> = links(known).1.into_iter().map(|(label, _)| label).collect();
     let (inline, defined) = links(text);
@@ -33,7 +37,7 @@ pub(crate) fn unknown_to_rustdoc(name: &str, text: &str, known: &str) -> Vec<Str
     let unknown = defined
         .iter()
         .filter(|(label, target)| is_file(target) && !known.contains(label))
-        .map(|(label, _)| format!("{GUIDES_LINKS} has no [{label}], which {name} has"));
+        .map(|(label, _)| format!("links.md has no [{label}], which {name} has"));
     inline.chain(unknown).collect()
 }
 
@@ -53,7 +57,10 @@ fn links(text: &str) -> (Vec<&str>, Vec<(&str, &str)>) {
         if is_code {
             continue;
         }
-        if let Some((label, target)) = line.strip_prefix('[').and_then(|it| it.split_once("]: ")) {
+        let definition = line.strip_prefix('[').and_then(|it| it.split_once(']'));
+        if let Some((label, rest)) = definition
+            && let Some(target) = rest.strip_prefix(": ")
+        {
             defined.push((label, target.trim()));
             continue;
         }
@@ -72,7 +79,8 @@ mod tests {
     use super::*;
 
     const PAGE: &str = "\
-see [a](a.md), [b](https://b.example) and [`c`][c.md#d]
+see [a](a.md), [b](https://b.example) and
+[`c`][c.md#d]: it ends there
 ```rust
 let it = f[0](code.md);
 ```

@@ -90,15 +90,14 @@
 //!
 //! [actix-session]: https://docs.rs/actix-session/0.11
 
+#[cfg(doc)]
+pub mod guides;
 mod store;
 
 pub use store::Sessions;
 
-/// The guides' examples are tests.
+/// Its examples are tests.
 #[cfg(doctest)]
-mod guides {
-    #[doc = include_str!("../README.md")]
-    mod readme {}
-    #[doc = include_str!("../../../docs/sessions-actix.md")]
-    mod sessions {}
+mod readme {
+    #![doc = include_str!("../README.md")]
 }

@@ -4,15 +4,16 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_LOCATION, LOCATION};
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderValue};
 use polystore_kv::{Error, IntoStore, Store, kv};
 use reqwest::{Request, Response, Url};
 use reqwest_middleware::{Middleware, Next, Result};
 
 use crate::caching::{Caching, seconds};
+use crate::changes::Changes;
 use crate::key;
-use crate::reply::{Forward, Said, said};
-use crate::request::{Question, is_conditional, is_readable, is_safe};
+use crate::reply::{Forward, Said, not_kept, said};
+use crate::request::{Asked, Question, is_conditional, is_readable, is_safe};
 use crate::shelf;
 use crate::turn::{Turn, is_of};
 
@@ -44,6 +45,7 @@ pub struct HttpCache {
     pub(crate) max_body: u64,
     pub(crate) keep_stale: Duration,
     pub(crate) client_headers: HeaderMap,
+    changes: Changes,
 }
 
 impl HttpCache {
@@ -66,6 +68,7 @@ impl HttpCache {
             max_body: MAX_BODY,
             keep_stale: KEEP_STALE,
             client_headers: HeaderMap::new(),
+            changes: Changes::new(),
         }
     }
 
@@ -98,7 +101,7 @@ impl HttpCache {
         Ok(self)
     }
 
-    /// The headers that the client itself adds to every request (`default_headers` of reqwest's `ClientBuilder`): a
+    /// The headers that the client itself adds to every request (`default_headers` and `user_agent` of reqwest's `ClientBuilder`): a
     /// middleware does not see them, and without `Authorization` and what `Vary` names a reply is kept for all.
     ///
     /// ```
@@ -151,10 +154,13 @@ impl Middleware for HttpCache {
         let store = caching.store.as_ref().unwrap_or(&self.store);
         if !is_readable(request.method()) {
             let is_change = !is_safe(request.method());
-            let url = is_change.then(|| request.url().clone());
+            let url = request.url().clone();
+            let asked = Asked::new(request.headers(), &self.client_headers);
+            let host = key::own_host(&url, asked);
             let outcome = next.run(request, extensions).await;
-            if let Some(url) = url {
-                forget_changed(store, &url, &outcome).await;
+            if is_change {
+                self.forget_changed(store, &url, host.as_ref(), &outcome)
+                    .await;
             }
             return outcome.map(|reply| said(reply, &Said::forward(Forward::Method)));
         }
@@ -171,14 +177,21 @@ impl Middleware for HttpCache {
             None
         };
         if let Some(forward) = forward {
+            if only_kept && forward == Forward::Request {
+                return Ok(not_kept(forward, request.url().clone()));
+            }
             let reply = next.run(request, extensions).await?;
             return Ok(said(reply, &Said::forward(forward)));
         }
+        let asked = Asked::new(request.headers(), &self.client_headers);
+        let host = key::own_host(request.url(), asked);
+        let key = key::of_url(request.url(), host.as_ref());
         Turn {
             cache: self,
             store,
             lifetime: caching.lifetime,
-            key: key::of_url(request.url()),
+            since: self.changes.since(&key),
+            key,
             question,
             now: SystemTime::now(),
         }
@@ -187,29 +200,44 @@ impl Middleware for HttpCache {
     }
 }
 
-/// Forgets what a request that changes things made void (RFC 9111, section 4.4). One without a reply may
-/// have changed them too.
-async fn forget_changed(store: &Store, url: &Url, outcome: &Result<Response>) {
-    let reply = match outcome {
-        Ok(reply) if reply.status().is_success() || reply.status().is_redirection() => Some(reply),
-        // What was redirected was no error.
-        Ok(reply) if !is_of(reply, url) => Some(reply),
-        Ok(_) => return,
-        Err(_) => None,
-    };
-    shelf::forget(store, &key::of_url(url)).await;
-    let Some(reply) = reply else {
-        return;
-    };
-    let named = [LOCATION, CONTENT_LOCATION].map(|name| {
-        let value = reply.headers().get(name)?.to_str().ok()?;
-        reply.url().join(value).ok()
-    });
-    let mut forgotten = vec![url.clone()];
-    for other in named.into_iter().flatten().chain([reply.url().clone()]) {
-        if other.origin() == url.origin() && !forgotten.contains(&other) {
-            shelf::forget(store, &key::of_url(&other)).await;
-            forgotten.push(other);
+impl HttpCache {
+    /// Forgets what a request that changes things made void (RFC 9111, section 4.4). One without a reply may
+    /// have changed them too.
+    async fn forget_changed(
+        &self,
+        store: &Store,
+        url: &Url,
+        host: Option<&HeaderValue>,
+        outcome: &Result<Response>,
+    ) {
+        let reply = match outcome {
+            Ok(reply) if reply.status().is_success() || reply.status().is_redirection() => {
+                Some(reply)
+            }
+            // What was redirected was no error.
+            Ok(reply) if !is_of(reply, url) => Some(reply),
+            Ok(_) => return,
+            Err(_) => None,
+        };
+        self.forget(store, &key::of_url(url, host)).await;
+        let Some(reply) = reply else {
+            return;
+        };
+        let named = [LOCATION, CONTENT_LOCATION].map(|name| {
+            let value = reply.headers().get(name)?.to_str().ok()?;
+            reply.url().join(value).ok()
+        });
+        let mut forgotten = vec![url.clone()];
+        for other in named.into_iter().flatten().chain([reply.url().clone()]) {
+            if other.origin() == url.origin() && !forgotten.contains(&other) {
+                self.forget(store, &key::of_url(&other, host)).await;
+                forgotten.push(other);
+            }
         }
+    }
+
+    async fn forget(&self, store: &Store, key: &str) {
+        self.changes.note(key);
+        shelf::forget(store, key).await;
     }
 }

@@ -19,13 +19,10 @@ impl Directives {
         all
     }
 
-    fn read(&mut self, value: &str) {
-        let mut is_quoted = false;
-        let parts = value.split(|char| {
-            is_quoted ^= char == '"';
-            char == ',' && !is_quoted
-        });
-        for part in parts {
+    fn read(&mut self, mut value: &str) {
+        while !value.is_empty() {
+            let (part, rest) = value.split_at(end_of_first(value));
+            value = rest.strip_prefix(',').unwrap_or_default();
             let (name, argument) = match part.split_once('=') {
                 Some((name, argument)) => (name, Some(argument.trim().trim_matches('"'))),
                 None => (part, None),
@@ -52,15 +49,7 @@ impl Directives {
 
     /// The argument as a number of seconds, if it is one.
     pub(crate) fn seconds(&self, name: &str) -> Option<u64> {
-        let digits = self.argument(name)??;
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        Some(
-            digits
-                .parse()
-                .map_or(MOST_SECONDS, |it: u64| it.min(MOST_SECONDS)),
-        )
+        delta_seconds(self.argument(name)??)
     }
 
     /// Those of `names` that are there, as http-cache-semantics reads them. Where seconds are due and are not
@@ -93,6 +82,48 @@ impl Directives {
         }
         text
     }
+}
+
+/// Where the first directive ends: at a comma that is in no quotes. A quotation begins an argument and has an end, or is
+/// none: it must not hide a `no-store` behind it.
+fn end_of_first(value: &str) -> usize {
+    let bytes = value.as_bytes();
+    let (mut at, mut before) = (0, b',');
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b',' => return at,
+            b'"' if before == b'=' => at += quoted(&bytes[at + 1..]).unwrap_or(0),
+            _ => {}
+        }
+        if !byte.is_ascii_whitespace() {
+            before = byte;
+        }
+        at += 1;
+    }
+    at
+}
+
+/// How long the rest of a quotation is with the quote at its end, if there is one (RFC 9110, section 5.6.4).
+fn quoted(rest: &[u8]) -> Option<usize> {
+    let mut is_escaped = false;
+    let end = rest.iter().position(|&byte| {
+        let is_end = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        is_end
+    });
+    end.map(|end| end + 1)
+}
+
+/// A number of seconds, at most [`MOST_SECONDS`], if it is digits and nothing else (RFC 9111, section 1.2.2).
+pub(crate) fn delta_seconds(digits: &str) -> Option<u64> {
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some(
+        digits
+            .parse()
+            .map_or(MOST_SECONDS, |it: u64| it.min(MOST_SECONDS)),
+    )
 }
 
 /// A header's value of what is known to be one.

@@ -3,7 +3,8 @@
 //! It is given what it reads and nothing else, in the form that it reads: directives in lower case, dates in the
 //! one format that it knows, seconds that are numbers, and the age already counted (RFC 9111, section 4.2.3), which it
 //! would take from `Age` alone. What it does not know is decided here: `Vary`, `stale-if-error`, that what
-//! has to be validated is not given stale, whatever the request accepts.
+//! has to be validated is not given stale, whatever the request accepts. It is not told of `proxy-revalidate`, which
+//! it takes for `no-cache`.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +14,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Response as HttpResponse, StatusCode};
 use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy};
 
-use crate::directives::{Directives, MOST_SECONDS, header};
+use crate::directives::{Directives, MOST_SECONDS, delta_seconds, header};
 use crate::key;
 use crate::record::Stored;
 use crate::request::{Question, view_of};
@@ -78,6 +79,12 @@ impl Judge {
     pub(crate) fn may_be_kept(&self) -> bool {
         // Somebody's cookie is nobody else's, even if the origin forgot to say so.
         self.policy.is_storable() && !self.is_unique && !(self.is_shared && self.sets_cookie)
+    }
+
+    /// Whether it is of the past. What is not was kept while a clock was wrong, and would be fresh until then.
+    pub(crate) fn is_born_by(&self, now: SystemTime) -> bool {
+        const SKEW: Duration = Duration::from_secs(60);
+        now.checked_add(SKEW).is_none_or(|now| self.born <= now)
     }
 
     /// How long it is of use from now: while it is fresh, and as long as it may be confirmed (`keep_stale`) or
@@ -157,7 +164,6 @@ fn view(subject: &Subject<'_>, directives: &Directives) -> HeaderMap {
             "private",
             "public",
             "must-revalidate",
-            "proxy-revalidate",
             "immutable",
         ]),
         // How long is said by the program, to whom and whether at all by the origin; what it allows for
@@ -222,9 +228,9 @@ pub(crate) fn born(headers: &HeaderMap, asked: SystemTime, came: SystemTime) -> 
     let date = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
     let apparent = date.and_then(|date| came.duration_since(date).ok());
     // Of several ages, or what is none, the first number counts.
-    let age = text(AGE).and_then(|age| age.split(',').next()?.trim().parse().ok());
+    let age = text(AGE).and_then(|age| delta_seconds(age.split(',').next()?.trim()));
     let delay = came.duration_since(asked).unwrap_or_default();
-    let age = Duration::from_secs(age.unwrap_or(0).min(MOST_SECONDS)).saturating_add(delay);
+    let age = Duration::from_secs(age.unwrap_or(0)).saturating_add(delay);
     let age = apparent.unwrap_or_default().max(age);
     // In whole seconds, as all of these are.
     came.checked_sub(Duration::from_secs(age.as_secs()))

@@ -1,6 +1,7 @@
 //! Where the reply to a request is kept.
 
-use http::HeaderMap;
+use http::header::HOST;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 
@@ -9,8 +10,29 @@ use crate::request::Asked;
 /// The key of a URL: the SHA-256 of its normalised text without the fragment, in 64 hexadecimal digits.
 ///
 /// So every key is short enough for every store, and what is secret in a URL is in no key, error or log.
-pub(crate) fn of_url(url: &Url) -> String {
-    hex(&Sha256::digest(without_fragment(url)))
+///
+/// A `host` that is not the URL's is a part of what is asked for (RFC 9110, section 7.1).
+pub(crate) fn of_url(url: &Url, host: Option<&HeaderValue>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(without_fragment(url));
+    if let Some(host) = host {
+        // No URL has a line break.
+        hash.update(b"\n");
+        hash.update(host.as_bytes().to_ascii_lowercase());
+    }
+    hex(&hash.finalize())
+}
+
+/// The `Host` that a request names in place of its URL's.
+pub(crate) fn own_host(url: &Url, asked: Asked<'_>) -> Option<HeaderValue> {
+    let host = url.host_str().unwrap_or_default();
+    let of_url = match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    };
+    let own = asked.all(HOST.as_str()).next();
+    own.filter(|own| !own.as_bytes().eq_ignore_ascii_case(of_url.as_bytes()))
+        .cloned()
 }
 
 /// The text of `url` up to its fragment, which no server sees.
@@ -34,8 +56,9 @@ pub(crate) fn of_variant(
         hash.update([0]);
         hash.update(name);
         for value in asked.all(name) {
-            // RFC 9111, section 4.1: white space and the division into lines make no difference.
-            for part in value.as_bytes().split(|byte| *byte == b',') {
+            // RFC 9111, section 4.1: white space and the division into lines make no difference, but in quotes.
+            let is_quoted = value.as_bytes().contains(&b'"');
+            for part in value.as_bytes().split(|byte| *byte == b',' && !is_quoted) {
                 hash.update([1]);
                 hash.update(part.trim_ascii());
             }
@@ -44,7 +67,8 @@ pub(crate) fn of_variant(
     format!("{of_url}-{}", hex(&hash.finalize()[..16]))
 }
 
-/// The names in `Vary`, in lower case and order, or `None` for `*`: no other request gets that reply.
+/// The names in `Vary`, in lower case and order, or `None` for `*` and for what is no name: no other request gets
+/// that reply.
 pub(crate) fn varies(reply: &HeaderMap) -> Option<Vec<String>> {
     let mut names = Vec::new();
     for value in reply.get_all(http::header::VARY) {
@@ -57,7 +81,8 @@ pub(crate) fn varies(reply: &HeaderMap) -> Option<Vec<String>> {
     }
     names.sort_unstable();
     names.dedup();
-    (!names.iter().any(|name| name == "*")).then_some(names)
+    let is_name = |name: &String| name != "*" && name.parse::<HeaderName>().is_ok();
+    names.iter().all(is_name).then_some(names)
 }
 
 /// What no variants of a URL that was forgotten and asked anew share with those before.
@@ -80,7 +105,7 @@ mod tests {
     use super::*;
 
     fn key(url: &str) -> String {
-        of_url(&url.parse().unwrap())
+        of_url(&url.parse().unwrap(), None)
     }
 
     #[test]

@@ -51,7 +51,7 @@
 //!
 //! A store can be shared by many users, and so the cache is a **shared** one: it keeps nothing that is `private`, that sets a cookie (unless it is `public`), or
 //! that was asked for with `Authorization` (unless `public`, `s-maxage` or `must-revalidate` allow it). A cache of one user is
-//! [`private`](HttpCache::private). Headers that the client adds by itself, such as reqwest's `default_headers`, no middleware sees:
+//! [`private`](HttpCache::private). Headers that the client adds by itself, such as reqwest's `default_headers` and `user_agent`, no middleware sees:
 //! [say which](HttpCache::client_headers), or put them on requests by `ClientBuilder::with_init`. Those of reqwest's cookie store cannot be known: skip the cache
 //! for what depends on them.
 //!
@@ -65,7 +65,7 @@
 //!
 //! - Parts (`Range`, 206), and requests with a condition of their own (`If-None-Match` and so on), go to the origin and are not kept.
 //! - Redirections that reqwest follows are not kept: it does not say how long they hold. With
-//!   `redirect::Policy::none()` they are replies like others, and kept.
+//!   `redirect::Policy::none()` they are replies like others, and kept: do not share that store with a client that follows them.
 //! - `stale-while-revalidate` is not used: a middleware ends with its request. Requests at the same time are not joined.
 //! - On `wasm32` the crate is empty: reqwest makes no replies there; browsers have a cache of their own.
 //!
@@ -76,7 +76,10 @@
 
 mod cache;
 mod caching;
+mod changes;
 mod directives;
+#[cfg(doc)]
+pub mod guides;
 mod judge;
 mod key;
 mod record;
@@ -89,11 +92,8 @@ mod turn;
 pub use cache::HttpCache;
 pub use caching::Caching;
 
-/// The guide's examples are tests.
+/// Its examples are tests.
 #[cfg(doctest)]
-mod guides {
-    #[doc = include_str!("../../../docs/http-cache.md")]
-    mod http_cache {}
-    #[doc = include_str!("../README.md")]
-    mod readme {}
+mod readme {
+    #![doc = include_str!("../README.md")]
 }

@@ -220,7 +220,8 @@ mod headers {
                 // Most replies have about a dozen; the cache adds two.
                 let mut headers = HeaderMap::with_capacity(16);
                 while let Some((Name(name), Value(value))) = pairs.next_element()? {
-                    headers.append(name, value);
+                    // There are 2¹⁵ names at most.
+                    headers.try_append(name, value).map_err(A::Error::custom)?;
                 }
                 Ok(headers)
             }

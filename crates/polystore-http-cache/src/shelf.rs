@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use polystore_kv::{Error, ErrorKind, Store};
 
+use crate::changes::Since;
 use crate::key;
 use crate::record::{Record, Stored, Variants, millis};
 use crate::reply::Forward;
@@ -40,7 +41,8 @@ async fn read(store: &Store, key: &str) -> Option<Record> {
     }
 }
 
-/// Puts a reply in place of what is there, or beside others of its URL if it has `vary`.
+/// Puts a reply in place of what is there, or beside others of its URL if it has `vary`. One that was asked for before its
+/// URL changed may tell what was: it is not kept.
 pub(crate) async fn keep(
     store: &Store,
     key: &str,
@@ -48,7 +50,11 @@ pub(crate) async fn keep(
     stored: Stored,
     useful: Duration,
     now: SystemTime,
+    since: &Since,
 ) {
+    if since.is_over() {
+        return;
+    }
     let kept = async {
         let Some(Variant { names, key: key_of }) = vary else {
             return store.set(key, &Record::Reply(stored)).expires(useful).await;
@@ -79,6 +85,10 @@ pub(crate) async fn keep(
     };
     if let Err(error) = kept.await {
         tell("kept", error);
+    }
+    // It may have come too late to be among what the change made void.
+    if since.is_over() {
+        forget(store, key).await;
     }
 }
 

@@ -11,6 +11,7 @@ use reqwest::{Body, Request, Response, Url};
 use reqwest_middleware::{Next, Result};
 
 use crate::cache::HttpCache;
+use crate::changes::Since;
 use crate::judge::{self, Judge, Subject};
 use crate::key;
 use crate::record::{Head, Stored};
@@ -25,6 +26,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) store: &'a Store,
     pub(crate) lifetime: Option<u64>,
     pub(crate) key: String,
+    pub(crate) since: Since,
     pub(crate) question: Question,
     pub(crate) now: SystemTime,
 }
@@ -55,8 +57,8 @@ impl Turn<'_> {
             Found::Nothing(forward) => (None, forward),
             Found::Reply(stored) => {
                 let judge = Judge::of(&stored, self.cache.is_shared);
-                // Another program may keep by other rules.
-                match judge.may_be_kept() {
+                // Another program may keep by other rules, or have another clock.
+                match judge.may_be_kept() && judge.is_born_by(self.now) {
                     true => (Some((stored, judge)), Forward::Stale),
                     false => (None, Forward::UriMiss),
                 }
@@ -167,6 +169,7 @@ impl Turn<'_> {
                     stored.clone(),
                     useful,
                     way.came,
+                    &self.since,
                 )
                 .await;
                 said = said.stored();
@@ -256,11 +259,11 @@ impl Turn<'_> {
         };
         let headers = reply::to_keep(reply.headers(), way.came);
         let vary = self.variant(&headers, request);
-        let (store, key) = (self.store.clone(), self.key.clone());
+        let (store, key, since) = (self.store.clone(), self.key.clone(), self.since.clone());
         let keep: Keep = Box::new(move |body: Bytes| {
             Box::pin(async move {
                 let stored = Stored::new(&head, headers, body);
-                shelf::keep(&store, &key, vary, stored, useful, way.came).await;
+                shelf::keep(&store, &key, vary, stored, useful, way.came, &since).await;
             })
         });
         let url = reply.url().clone();

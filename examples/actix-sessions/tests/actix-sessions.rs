@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 
 use polystore_servers::{Postgres, Redis};
 
@@ -14,6 +15,8 @@ use polystore_servers::{Postgres, Redis};
 struct Program {
     child: Child,
     address: String,
+    /// What it writes of errors, read as it comes: with backtraces it is more than a pipe holds.
+    errors: Option<JoinHandle<String>>,
 }
 
 impl Program {
@@ -23,7 +26,17 @@ impl Program {
         let mut said = BufReader::new(child.stdout.as_mut().unwrap());
         said.read_line(&mut line).unwrap();
         let address = line.split('/').nth(2).unwrap_or_default().to_owned();
-        Self { child, address }
+        let mut stderr = child.stderr.take().unwrap();
+        let errors = std::thread::spawn(move || {
+            let mut errors = String::new();
+            stderr.read_to_string(&mut errors).unwrap();
+            errors
+        });
+        Self {
+            child,
+            address,
+            errors: Some(errors),
+        }
     }
 
     /// As an administrator would, and gives what it wrote of errors.
@@ -33,10 +46,7 @@ impl Program {
         assert!(status.unwrap().success());
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}");
-        let mut errors = String::new();
-        let stderr = self.child.stderr.as_mut().unwrap();
-        stderr.read_to_string(&mut errors).unwrap();
-        errors
+        self.errors.take().unwrap().join().unwrap()
     }
 }
 

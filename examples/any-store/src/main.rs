@@ -20,6 +20,7 @@
 //! It looks at the start whether the store can be reached and written, and says so by its exit code: 2 is a wrong
 //! configuration, which no new start makes right, 3 a store that is not there, which may come.
 
+use std::env::VarError;
 use std::process::ExitCode;
 
 use axum::Router;
@@ -67,7 +68,15 @@ async fn run() -> Result<()> {
 }
 
 fn store_by_environment() -> Result<Store> {
-    let is_production = std::env::var("APP_ENV").is_ok_and(|name| name == "production");
+    // A name that is mistyped must not mean that production forgets everything.
+    let is_production = match std::env::var("APP_ENV").as_deref() {
+        Err(VarError::NotPresent) | Ok("development") => false,
+        Ok("production") => true,
+        _ => {
+            let message = "APP_ENV is neither development nor production";
+            return Err(Error::new(ErrorKind::InvalidOption, message));
+        }
+    };
     match std::env::var("STORE_URL") {
         Ok(url) => kv(url),
         Err(_) if is_production => Err(Error::new(

@@ -128,6 +128,9 @@ fn a_wrong_configuration_and_a_store_that_is_away_are_told_apart() {
     let (code, said) = refused(&[("APP_ENV", "production")]);
     assert_eq!(code, 2);
     assert!(said.contains("STORE_URL"), "{said}");
+    let (code, said) = refused(&[("APP_ENV", "prod")]);
+    assert_eq!(code, 2);
+    assert!(said.contains("APP_ENV"), "{said}");
     let (code, said) = refused(&[("STORE_URL", "mysql://user:my-secret@localhost")]);
     assert_eq!(code, 2);
     assert!(said.contains("mysql"), "{said}");

@@ -22,7 +22,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use polystore_kv::{Expires, TypedStore, kv};
+use polystore_kv::{Expires, Expiry, Scan, TypedStore, kv};
 use serde::{Deserialize, Serialize};
 
 type Failure = Box<dyn std::error::Error>;
@@ -98,10 +98,17 @@ async fn push(redirects: &TypedStore<Redirect>, file: &str) -> Result<(), Failur
             return Err(format!("line {number}: that path is there twice").into());
         }
     }
-    let there = redirects.all().await?;
+    let mut there = BTreeMap::new();
+    let mut entries = redirects.store().scan(Scan::new());
+    while let Some((from, entry)) = entries.try_next().await? {
+        // What ends some time, or is no redirect, is not what the file says.
+        let is_for_good = entry.expiry() == Expiry::Never;
+        let redirect = entry.decode::<Redirect>().ok().filter(|_| is_for_good);
+        there.insert(from, redirect);
+    }
     let new = wanted
         .iter()
-        .filter(|(from, redirect)| there.get(*from) != Some(*redirect));
+        .filter(|(from, redirect)| there.get(*from).and_then(Option::as_ref) != Some(redirect));
     let new: Vec<(&String, &Redirect)> = new.collect();
     let gone: Vec<&String> = there
         .keys()

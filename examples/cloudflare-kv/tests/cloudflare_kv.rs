@@ -75,6 +75,12 @@ fn a_file_becomes_what_is_in_the_namespace() {
     assert_eq!(says(&server, &["list"]), "/b/c https://example.org/b?x=1\n");
     assert_eq!(value(&server, "other"), (200, "1".into()));
 
+    // What the file says is there for good, also what was added for a while.
+    says(&server, &["add", "/b/c", "https://example.org/b?x=1", "1h"]);
+    let file_again = "/b/c https://example.org/b?x=1\n";
+    assert_eq!(push(file_again), "1 to write, 0 to remove, of 1\n");
+    assert_eq!(push(file_again), "0 to write, 0 to remove, of 1\n");
+
     // Nothing is changed by a file with a slip in it.
     std::fs::write(&file, "/x https://example.org\n/y javascript:alert(1)\n").unwrap();
     let mut pushing = program(&server.url(0), Cloudflare::TOKEN, &["push", path(&file)]);

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use polystore_kv::{Expires, Expiry, IntoStore, Result, Scan, TypedStore, kv};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Who has a feature. In the file it is `"on"`, `"off"` or `{"percent": 20}`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,7 +14,16 @@ pub(crate) enum Flag {
     On,
     Off,
     /// So many of a hundred users, and always the same ones.
-    Percent(f64),
+    Percent(#[serde(deserialize_with = "percent")] f64),
+}
+
+/// A slip such as 200 for 20 must not be everybody.
+fn percent<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<f64, D::Error> {
+    let percent = f64::deserialize(from)?;
+    if (0.0..=100.0).contains(&percent) {
+        return Ok(percent);
+    }
+    Err(D::Error::custom("a share is from 0 to 100"))
 }
 
 impl Flag {

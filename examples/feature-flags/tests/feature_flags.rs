@@ -147,6 +147,12 @@ fn a_slip_in_one_flag_is_named_and_hides_no_other() {
     );
 
     assert_eq!(says(folder, &["check", "ada"]), "on  banner\noff search\n");
+    for percent in [200, -1] {
+        let flag = flag(&json!({"percent": percent}));
+        edit(folder, &json!({"search": flag}));
+        assert_eq!(run(folder, &["list"]).status.code(), Some(1));
+        assert_eq!(says(folder, &["check", "ada"]), "off search\n");
+    }
     // One without the two fields is no flag, and no listing has it; asked for, it is an error.
     edit(
         folder,

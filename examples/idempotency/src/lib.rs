@@ -30,6 +30,9 @@
 //! dies, the next one may after the [lease](Idempotency::lease): the work may then have been done or not, so
 //! make it such that this can be found out. Work must not take longer than the lease.
 //!
+//! A future of [`run`](Idempotency::run) that is dropped is such a death: web frameworks drop a handler's when the client goes away. Spawn it as a
+//! task of its own, and the work goes on.
+//!
 //! The store has to have an atomic `insert`; Cloudflare KV and web storage do not.
 
 use std::error::Error as StdError;

@@ -12,6 +12,8 @@
 //!   [`Held::check`]. Keep the lease much longer than such pauses, call `check` right before
 //!   what others can see, and where that is not enough let what is written to refuse the late
 //!   one: a row that must not exist yet, `insert` under a key of that very piece of work.
+//! - All who use a lock have to give the same lease: a renewal that comes too late gives the entry of the next
+//!   holder the length of the late one.
 //! - Nor is it better than the clock that ends it: a server's own (Redis, etcd, PostgreSQL), or for
 //!   files and SQLite that of the processes, which somebody may set.
 //! - It is fair to nobody: who asks first after a release has it.
@@ -30,7 +32,7 @@ pub(crate) struct Locks {
 }
 
 impl Locks {
-    /// The locks in `store`, which hold for `lease` unless they are renewed.
+    /// The locks in `store`, which hold for `lease` unless they are renewed: the same one in all processes.
     pub(crate) fn new(store: impl IntoStore, lease: Duration) -> Result<Self> {
         let store = kv(store)?.prefix("lock:");
         Ok(Self { store, lease })

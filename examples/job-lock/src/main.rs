@@ -71,15 +71,27 @@ async fn run() -> Result<(), Failure> {
 async fn write_invoice(held: &Held, journal: &Path, work: Duration) -> Result<u64, Failure> {
     let mut file = OpenOptions::new();
     let mut file = file.create(true).append(true).open(journal)?;
-    let last = std::fs::read_to_string(journal)?;
-    let last = last.lines().last().and_then(|line| line.split(' ').next());
-    let next = last.map_or(Ok(1), |last| last.parse::<u64>().map(|last| last + 1))?;
+    let next = number_after(&std::fs::read_to_string(journal)?)?;
     println!("working");
     sleep(work).await;
     // Right before what others can see.
     held.check()?;
     file.write_all(format!("{next} {}\n", std::process::id()).as_bytes())?;
     Ok(next)
+}
+
+/// The number that comes after those in `journal`.
+fn number_after(journal: &str) -> Result<u64, Failure> {
+    let Some(line) = journal.lines().last() else {
+        return Ok(1);
+    };
+    // A full disk or a crash leaves half a line, and of a number perhaps half its digits.
+    if !journal.ends_with('\n') {
+        return Err("the journal ends within a line: mend it first".into());
+    }
+    let last = line.split(' ').next().and_then(|word| word.parse().ok());
+    let next = last.and_then(|last: u64| last.checked_add(1));
+    next.ok_or_else(|| format!("the journal ends with {line:?}, which has no number").into())
 }
 
 /// A length of time in the words that stores take too.

@@ -111,3 +111,22 @@ fn a_holder_that_comes_back_too_late_neither_writes_nor_releases() {
     assert!(next.wait().unwrap().success());
     assert_eq!(journal(folder), [(1, next.id()), (2, last.id())]);
 }
+
+/// A full disk or a crash leaves half a line, and people leave anything.
+#[test]
+fn a_journal_that_is_not_whole_is_not_continued() {
+    for broken in [
+        "1 1\n12",
+        "1 1\n12 34",
+        "18446744073709551615 1\n",
+        "\n",
+        "x\n",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("invoices");
+        std::fs::write(&journal, broken).unwrap();
+        let mut worker = start(folder.path(), 1, &[]);
+        assert_eq!(worker.wait().unwrap().code(), Some(1), "{broken:?}");
+        assert_eq!(std::fs::read_to_string(&journal).unwrap(), broken);
+    }
+}

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! They are in `tenants.db` in this folder, or in the store whose URL is in `TENANTS`: any that has
-//! `insert`. How prefixes are made that names such as `a`, `a:` and `a:b` cannot escape from is in `tenants.rs`.
+//! `insert` and `evict`. How prefixes are made that names such as `a`, `a:` and `a:b` cannot escape from is in `tenants.rs`.
 
 mod tenants;
 

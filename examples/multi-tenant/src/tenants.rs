@@ -132,11 +132,16 @@ impl Tenant {
 
     /// Frees the seat of `email`, and says whether there was one.
     pub(crate) async fn dismiss(&self, email: &str) -> Result<bool> {
-        let Some(user) = self.users.get(email).await? else {
+        let users = self.users.store();
+        let Some(seen) = users.entry(email).await? else {
             return Ok(false);
         };
+        let user: User = seen.decode()?;
+        // Of several who dismiss at a time, one does it. A second one would free the seat of whoever got it since.
+        if !users.evict(email, &seen).await? {
+            return Ok(false);
+        }
         // If this ends half way, a seat stays taken: too few are a nuisance, too many a lie.
-        self.users.del(email).await?;
         self.seats.del(&user.seat.to_string()).await?;
         Ok(true)
     }

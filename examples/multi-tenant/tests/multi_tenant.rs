@@ -92,3 +92,24 @@ fn a_name_is_taken_once() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(says(folder, &["list"]), "acme\n");
 }
+
+#[test]
+fn a_seat_is_freed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    says(folder, &["create", "acme", "1"]);
+    for round in 0..5 {
+        says(folder, &["acme", "hire", "ada@acme", "Ada"]);
+        let dismiss = |_: usize| {
+            let mut dismiss = program(folder, &["acme", "dismiss", "ada@acme"]);
+            let dismiss = dismiss.stdout(Stdio::null()).stderr(Stdio::null());
+            dismiss.spawn().unwrap()
+        };
+        let mut dismissed: Vec<Child> = (0..12).map(dismiss).collect();
+        let succeeded = dismissed
+            .iter_mut()
+            .filter_map(|one| one.wait().ok()?.success().then_some(()));
+        // A second one would free the seat of whoever got it meanwhile.
+        assert_eq!(succeeded.count(), 1, "round {round}");
+    }
+}

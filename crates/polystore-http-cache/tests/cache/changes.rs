@@ -122,3 +122,23 @@ async fn a_change_whose_reply_is_lost_may_have_been_made() {
     let kept = send(client.get(&url).header("cache-control", "only-if-cached")).await;
     assert_eq!(kept.status, 504);
 }
+
+#[tokio::test]
+async fn what_was_asked_for_before_a_change_is_not_kept_after_it() {
+    for headers in [
+        &[("cache-control", "max-age=60")][..],
+        &[("cache-control", "max-age=60"), ("vary", "accept")],
+        &[("cache-control", "no-cache, max-age=60"), ("etag", "\"a\"")],
+    ] {
+        let origin = Origin::counting(headers).await;
+        let (client, url) = (in_memory(), origin.url("/"));
+        let before = client.get(&url).send().await.unwrap();
+        change(&client, "POST", &url).await;
+        assert_eq!(before.text().await.unwrap(), "1");
+        let after = get(&client, &url).await;
+        assert_eq!(
+            (after.text(), &*after.cache),
+            ("3", "polystore; fwd=uri-miss; stored")
+        );
+    }
+}

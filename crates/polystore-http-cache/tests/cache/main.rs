@@ -4,6 +4,7 @@ mod bodies;
 mod changes;
 mod confirming;
 mod failing;
+mod hostile;
 mod origin;
 mod per_request;
 mod reusing;

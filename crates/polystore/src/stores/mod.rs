@@ -269,6 +269,10 @@ pub mod etcd {}
 /// is an error. Another origin (scheme, host or port) never gets the token, and from `http:` to `https:` or back none is
 /// followed: the error says which URL to use.
 ///
+/// **A `reqwest` of your own** (0.13) is the same crate as this store's, which enables `rustls-no-provider` in it: where your program
+/// chooses no TLS of reqwest's, `reqwest::Client::new()` panics until `rustls::crypto::ring::default_provider().install_default()` was called. This
+/// store needs no such call, and neither does a program with reqwest's feature `rustls`.
+///
 /// **In browsers and Workers** it is their `fetch` that asks:
 ///
 /// - A server of another origin than the page's must let the page ask and see the headers of the protocol, as
