@@ -41,7 +41,7 @@ impl Address {
             .ok_or_else(|| {
                 invalid(
                     "a store's URL begins with its kind, such as memory:, file:cache.json \
-                     or sqlite:app.db (a path goes as a Path)",
+                     or sqlite:app.db; a bare path is one only as a Path of Rust",
                 )
             })?;
         if rest.contains('#') {
