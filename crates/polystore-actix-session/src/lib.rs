@@ -84,9 +84,9 @@
 //! # Errors
 //!
 //! What the store says of a failure is a [`polystore_kv::Error`] inside the [`anyhow::Error`] that actix-session wants:
-//! `error.downcast_ref::<polystore_kv::Error>()` has its kind, `{error:#}` its causes. What is stored but is no session state is
+//! `error.downcast_ref::<polystore_kv::Error>()` has its kind, `{error:#}` its causes. What is stored under an id but is no session state is
 //! [`LoadError::Deserialization`](actix_session::storage::LoadError), which actix-session logs and
-//! takes for an empty session.
+//! takes for an empty session; where the whole file or table is broken, it is an error.
 //!
 //! [actix-session]: https://docs.rs/actix-session/0.11
 

@@ -133,6 +133,12 @@ impl Sessions {
             _ => self.store.del(id).await,
         }
     }
+
+    /// Whether it is one value that is broken, and not the file, the table or the folder of all.
+    async fn is_well(&self) -> bool {
+        let nobodys = generate_session_key();
+        self.store.entry(nobodys.as_ref()).await.is_ok()
+    }
 }
 
 /// What became of a change.
@@ -166,14 +172,13 @@ impl SessionStore for Sessions {
         let Some(id) = id_in(session_key) else {
             return Ok(None);
         };
-        let loaded = self.store.get(id).await;
-        loaded.map_err(|error| {
-            let error = hidden(error, id);
-            match error.is_data() {
-                true => LoadError::Deserialization(error.into()),
-                false => LoadError::Other(error.into()),
+        match self.store.get(id).await {
+            // actix-session takes this one for an empty session.
+            Err(error) if error.is_data() && self.is_well().await => {
+                Err(LoadError::Deserialization(hidden(error, id).into()))
             }
-        })
+            loaded => loaded.map_err(|error| LoadError::Other(hidden(error, id).into())),
+        }
     }
 
     async fn save(

@@ -35,14 +35,18 @@
 //! - **A session is never overwritten by another.** A new one is put with [`Store::insert`], which is atomic, and gets another id
 //!   where that one is taken. Stores that have no insert (Cloudflare KV, web storage, cookies, servers for
 //!   the npm package only: [`Capabilities::insert`]) are written plainly there: the 128 random bits of an id stand in for it.
-//! - **An id that a client made up stays unused**, whatever the program does with the session, and a session that was deleted
-//!   or got another id is not brought back by a request that was still under way in this process. In another process, it may be.
+//! - **An id that a client made up stays unused**, whatever the program does with the session.
+//! - **A session that was deleted or got another id stays ended.** When a request that was still under way saves it, in this process or in another, that
+//!   is dropped, and the id opens nothing. For this, an entry under the id and `.ended` stays for an hour. (On a store that is
+//!   [not consistent at once](https://developers.cloudflare.com/kv/concepts/how-kv-works/), such as Cloudflare KV, a change of the last minute may not be seen.)
 //! - **Expiry** is the record's date, exactly. What has expired is not loaded, and leaves the store by itself; a default
 //!   expiry of the store has no say. Reading does not prolong a session, as is tower-sessions' way.
 //! - **A failure is an error**: no empty session, no panic. Its text has all of its causes and never the session's id, and neither has
 //!   [`Debug`](fmt::Debug). When the store is back, sessions are.
-//! - **One round trip** for each load, save, delete and create. A save looks first only where this process has not loaded the
-//!   session before, such as beneath a `CachingSessionStore`. As its cache it is of no use, because a save puts only what is there:
+//! - **What is stored but is no session** (another program wrote there) counts as none, with a warning by `tracing`: an error would meet that
+//!   visitor with every request, the login included. Where the whole file or table is broken, it is an error.
+//! - **Few round trips**: one for each load and create, two for a save (it looks for a logout after it has written) and for a delete. A save looks first only where this
+//!   process has not loaded the session before, such as beneath a `CachingSessionStore`. As its cache it is of no use, because a save puts only what is there:
 //!   take tower-sessions' own memory store for that.
 //!
 //! Requests of one session at the same time each load it, and the last one that saves wins: so it is in tower-sessions with every store.
@@ -78,6 +82,7 @@ mod record;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use polystore_kv::{Error, ErrorKind, Expires, IntoStore, Store, kv};
@@ -89,6 +94,10 @@ use crate::known::Known;
 
 /// How many ids are tried for a new session. One that is taken is improbable beyond all experience.
 const TRIES: usize = 8;
+
+/// How long it is remembered that a session was ended: longer than the requests take that may still
+/// be at work on it.
+const ENDED_FOR: Duration = Duration::from_secs(3600);
 
 /// Sessions in a store of Polystore: give it to tower-sessions' `SessionManagerLayer`.
 ///
@@ -146,6 +155,17 @@ impl Sessions {
         };
         inserted.map_err(|error| failure(error, key))
     }
+
+    /// Whether it is this one value that is broken, and not the file, the table or the folder of all.
+    async fn is_well(&self) -> bool {
+        let nobodys = Id::default().to_string();
+        self.store.entry(&nobodys).await.is_ok()
+    }
+}
+
+/// Where it stands that a session was ended. No id has a dot.
+fn mark_of(key: &str) -> String {
+    format!("{key}.ended")
 }
 
 impl Default for Sessions {
@@ -187,10 +207,17 @@ impl SessionStore for Sessions {
             return self.delete(&record.id).await;
         };
         let key = record.id.to_string();
+        // No store writes only where something is, so a logout may come between looking and writing, in any process. It leaves a
+        // mark before it removes the session, and this looks for the mark after it has written: whichever comes last sees
+        // the other, and removes what must not be there.
         let save = async {
             if self.known.has(&record.id) || self.store.has(&key).await? {
                 let kept = record::Record::from(record);
                 self.store.set(&key, &kept).expires(expires).await?;
+                if self.store.has(&mark_of(&key)).await? {
+                    self.known.forget(&record.id);
+                    self.store.del(&key).await?;
+                }
             }
             Ok(())
         };
@@ -200,10 +227,19 @@ impl SessionStore for Sessions {
     async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
         let key = id.to_string();
         let kept = self.store.get::<record::Record<'static>>(&key).await;
-        let kept = kept.map_err(|error| failure(error, &key))?;
+        let kept = match kept {
+            Err(error) if error.is_data() && self.is_well().await => {
+                let why = failure(error, &key);
+                tracing::warn!(%why, "what is stored is no session, and counts as none");
+                None
+            }
+            kept => kept.map_err(|error| failure(error, &key))?,
+        };
         let record = kept.and_then(|kept| kept.into_live(*id));
-        if record.is_some() {
-            self.known.remember(*id);
+        match record {
+            Some(_) => self.known.remember(*id),
+            // Another process may have ended it.
+            None => self.known.forget(id),
         }
         Ok(record)
     }
@@ -211,7 +247,12 @@ impl SessionStore for Sessions {
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
         self.known.forget(id);
         let key = id.to_string();
-        let deleted = self.store.del(&key).await;
+        let marked = self.store.set(&mark_of(&key), &true).expires(ENDED_FOR);
+        let deleted = match marked.await {
+            // A store that is full still lets go of what it has.
+            Err(error) if error.kind() != ErrorKind::Full => Err(error),
+            _ => self.store.del(&key).await,
+        };
         deleted.map_err(|error| failure(error, &key))
     }
 }

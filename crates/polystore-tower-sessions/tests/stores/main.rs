@@ -42,7 +42,8 @@ mod on {
         a_taken_id_is_not_overwritten
         of_sessions_created_at_once_none_is_lost
         what_was_deleted_is_not_brought_back
-        what_another_process_deleted_is_not_brought_back_by_one_that_did_not_load_it
+        what_another_process_deleted_is_not_brought_back
+        what_is_found_to_be_gone_is_not_saved_again
         an_id_that_a_client_made_up_is_not_saved
         tenants_do_not_see_each_other
         deleting_what_is_not_there_is_fine
@@ -60,7 +61,7 @@ mod on {
     on_every_store!(records:
         data_come_back_as_they_were
         what_is_kept_is_documented_and_has_no_id
-        what_is_no_session_is_a_decode_error
+        what_is_no_session_counts_as_none
         what_has_no_json_form_is_an_encode_error
     );
 }
@@ -97,7 +98,15 @@ impl Place {
         let prefix = full.and_then(|(full, _)| full.strip_suffix(&key));
         let prefix = prefix.expect("it was just set");
         let keys = all.iter().filter_map(|(full, _)| full.strip_prefix(prefix));
-        keys.filter(|it| *it != key).map(str::to_owned).collect()
+        let keys = keys.filter(|it| *it != key && !it.ends_with(".ended"));
+        keys.map(str::to_owned).collect()
+    }
+
+    /// The sessions that are there.
+    async fn keys(&self) -> Vec<String> {
+        let mut keys = self.store.keys().await.expect("it lists");
+        keys.retain(|key| !key.ends_with(".ended"));
+        keys
     }
 }
 

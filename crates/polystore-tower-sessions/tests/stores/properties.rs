@@ -86,17 +86,28 @@ pub(crate) async fn what_was_deleted_is_not_brought_back(place: Place) {
     assert_eq!(sessions.load(&session.id).await.unwrap(), None);
 }
 
-pub(crate) async fn what_another_process_deleted_is_not_brought_back_by_one_that_did_not_load_it(
-    place: Place,
-) {
+pub(crate) async fn what_another_process_deleted_is_not_brought_back(place: Place) {
     let mut session = record(HOUR);
     place.sessions.create(&mut session).await.unwrap();
-    let other = place.elsewhere();
-    other.save(&session).await.unwrap();
-    assert!(other.load(&session.id).await.unwrap().is_some());
-    place.sessions.delete(&session.id).await.unwrap();
-    place.elsewhere().save(&session).await.unwrap();
-    assert_eq!(other.load(&session.id).await.unwrap(), None);
+    // One that has loaded it, one that has not.
+    let (under_way, new) = (place.elsewhere(), place.elsewhere());
+    let loaded = under_way.load(&session.id).await.unwrap().unwrap();
+    place.elsewhere().delete(&session.id).await.unwrap();
+    for other in [under_way, new, place.elsewhere()] {
+        other.save(&loaded).await.unwrap();
+        assert_eq!(other.load(&session.id).await.unwrap(), None);
+    }
+    assert_eq!(place.keys().await, [""; 0]);
+}
+
+pub(crate) async fn what_is_found_to_be_gone_is_not_saved_again(place: Place) {
+    let mut session = record(HOUR);
+    place.sessions.create(&mut session).await.unwrap();
+    // Without a word to anybody, as what expires or is evicted.
+    place.store.del(&session.id.to_string()).await.unwrap();
+    assert_eq!(place.sessions.load(&session.id).await.unwrap(), None);
+    place.sessions.save(&session).await.unwrap();
+    assert_eq!(place.sessions.load(&session.id).await.unwrap(), None);
 }
 
 pub(crate) async fn an_id_that_a_client_made_up_is_not_saved(place: Place) {
@@ -104,7 +115,7 @@ pub(crate) async fn an_id_that_a_client_made_up_is_not_saved(place: Place) {
     assert_eq!(place.sessions.load(&made_up.id).await.unwrap(), None);
     place.sessions.save(&made_up).await.unwrap();
     assert_eq!(place.sessions.load(&made_up.id).await.unwrap(), None);
-    assert_eq!(place.store.keys().await.unwrap(), [""; 0]);
+    assert_eq!(place.keys().await, [""; 0]);
 }
 
 pub(crate) async fn tenants_do_not_see_each_other(place: Place) {
@@ -125,10 +136,7 @@ pub(crate) async fn tenants_do_not_see_each_other(place: Place) {
     blog.delete(&of_shop.id).await.unwrap();
     let loaded = shop.load(&of_shop.id).await.unwrap();
     assert_eq!(loaded.as_ref(), Some(&of_shop));
-    assert_eq!(
-        place.store.keys().await.unwrap(),
-        [format!("shop:{}", of_shop.id)]
-    );
+    assert_eq!(place.keys().await, [format!("shop:{}", of_shop.id)]);
 }
 
 pub(crate) async fn deleting_what_is_not_there_is_fine(place: Place) {
