@@ -245,15 +245,22 @@ impl SessionStore for Sessions {
     }
 
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
-        self.known.forget(id);
         let key = id.to_string();
-        let marked = self.store.set(&mark_of(&key), &true).expires(ENDED_FOR);
-        let deleted = match marked.await {
-            // A store that is full still lets go of what it has.
-            Err(error) if error.kind() != ErrorKind::Full => Err(error),
-            _ => self.store.del(&key).await,
+        let delete = async {
+            // A cookie can name what never was: that leaves no mark, or anybody could fill the store with them.
+            let is_there = self.known.has(id) || self.store.has(&key).await?;
+            self.known.forget(id);
+            if is_there {
+                let marked = self.store.set(&mark_of(&key), &true).expires(ENDED_FOR);
+                match marked.await {
+                    // A store that is full still lets go of what it has.
+                    Err(error) if error.kind() != ErrorKind::Full => return Err(error),
+                    _ => {}
+                }
+            }
+            self.store.del(&key).await
         };
-        deleted.map_err(|error| failure(error, &key))
+        delete.await.map_err(|error: Error| failure(error, &key))
     }
 }
 

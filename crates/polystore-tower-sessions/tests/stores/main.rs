@@ -46,7 +46,7 @@ mod on {
         what_is_found_to_be_gone_is_not_saved_again
         an_id_that_a_client_made_up_is_not_saved
         tenants_do_not_see_each_other
-        deleting_what_is_not_there_is_fine
+        deleting_what_is_not_there_leaves_nothing
         expired_sessions_can_be_deleted_at_once
     );
     on_every_store!(expiry:

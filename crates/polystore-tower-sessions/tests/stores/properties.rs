@@ -139,8 +139,10 @@ pub(crate) async fn tenants_do_not_see_each_other(place: Place) {
     assert_eq!(place.keys().await, [format!("shop:{}", of_shop.id)]);
 }
 
-pub(crate) async fn deleting_what_is_not_there_is_fine(place: Place) {
+pub(crate) async fn deleting_what_is_not_there_leaves_nothing(place: Place) {
     place.sessions.delete(&Id::default()).await.unwrap();
+    // Not even a mark, with which anybody could fill the store.
+    assert_eq!(place.store.keys().await.unwrap(), [""; 0]);
 }
 
 pub(crate) async fn expired_sessions_can_be_deleted_at_once(place: Place) {
