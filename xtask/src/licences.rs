@@ -23,6 +23,7 @@ const ALLOWED: &[&str] = &[
 ];
 
 pub(crate) fn check() -> Outcome {
+    metadata::check_locks_apart()?;
     let packages = metadata::everything()?;
     let third_party: Vec<&Package> = packages
         .iter()

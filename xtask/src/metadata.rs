@@ -43,6 +43,26 @@ pub(crate) fn default_dependencies() -> Outcome<BTreeSet<(String, String)>> {
     Ok(parse_tree(&listed))
 }
 
+/// Programs with a workspace of their own (`exclude` in Cargo.toml): nothing else builds what they bring.
+const APART: [&str; 3] = ["benches/http-cache", "benches/opendal", "benches/sessions"];
+
+/// Whether their lock files still fit what they take from here.
+pub(crate) fn check_locks_apart() -> Outcome {
+    for folder in APART {
+        let manifest = run::root().join(folder).join("Cargo.toml");
+        let mut update = run::cargo([
+            "update",
+            "--quiet",
+            "--workspace",
+            "--locked",
+            "--manifest-path",
+        ]);
+        run::run(update.arg(manifest))
+            .map_err(|problem| format!("{problem}: run `cargo update --workspace` in {folder}"))?;
+    }
+    Ok(())
+}
+
 /// The package whose features and dependencies matter to users.
 pub(crate) const CORE: &str = "polystore-kv";
 
