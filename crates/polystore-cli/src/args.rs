@@ -14,9 +14,9 @@ pub(crate) const DEFAULT_STORE: &str = "sqlite:polystore.db";
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    done; for has, insert and touch: yes
-  1    no: get, ttl and touch found nothing, has says no, insert found the key
-       taken, clear was answered with no
+  0    done; for has, insert, replace and touch: yes
+  1    no: get, ttl, replace and touch found nothing, has says no, insert found
+       the key taken, clear was answered with no
   2    the command line, the input or the store's URL is wrong, or the store
        cannot do this
   3    the store or a file failed, or what is stored is broken
@@ -83,6 +83,14 @@ pub(crate) enum Command {
     },
     /// Put a value under a key only if nothing is there; print whether it did.
     Insert {
+        key: String,
+        #[command(flatten)]
+        value: Value,
+        #[command(flatten)]
+        expires: Expiring,
+    },
+    /// Put a value under a key only if something is there; print whether it did.
+    Replace {
         key: String,
         #[command(flatten)]
         value: Value,

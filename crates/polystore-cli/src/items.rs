@@ -57,6 +57,17 @@ pub(crate) async fn insert(
     yes_or_no(expiring(store, expires).insert(key, &value).await?, out)
 }
 
+pub(crate) async fn replace(
+    store: &Store,
+    key: &str,
+    value: &Value,
+    expires: &Expiring,
+    out: &mut Output,
+) -> Outcome {
+    let value = input::value(value)?;
+    yes_or_no(expiring(store, expires).replace(key, &value).await?, out)
+}
+
 pub(crate) async fn has(store: &Store, key: &str, out: &mut Output) -> Outcome {
     yes_or_no(store.has(key).await?, out)
 }

@@ -147,6 +147,11 @@ impl Job {
                 value,
                 expires,
             } => items::insert(store, key, value, expires, out).await,
+            Command::Replace {
+                key,
+                value,
+                expires,
+            } => items::replace(store, key, value, expires, out).await,
             Command::Has { key } => items::has(store, key, out).await,
             Command::Del { keys } => items::del(store, keys).await,
             Command::Ttl { key } => items::ttl(store, key, out).await,

@@ -26,6 +26,10 @@ fn one_key(store: &'static str) {
     assert_eq!(shell.run(&["has", "a"]).ok(), "true\n");
     assert_eq!(shell.run(&["insert", "a", "1"]).fails(1).out, "false\n");
     assert_eq!(shell.run(&["insert", "c", "1"]).ok(), "true\n");
+    let late = shell.run(&["replace", "none", "1"]).fails(1);
+    assert_eq!(late.out, "false\n");
+    assert_eq!(shell.run(&["replace", "c", "2"]).ok(), "true\n");
+    assert_eq!(shell.run(&["get", "c"]).ok(), "2\n");
     let missing = shell.run(&["get", "nothing"]).fails(1);
     assert!(missing.err.contains("\"nothing\""), "{missing:?}");
 
@@ -43,6 +47,7 @@ fn one_key(store: &'static str) {
     shell.run(&["has", "a"]).fails(1);
     shell.run(&["add", "null"]).fails(2);
     shell.run(&["insert", "a", "null"]).fails(2);
+    shell.run(&["replace", "a", "null"]).fails(2);
 }
 
 fn values_keep_their_digits(store: &'static str) {

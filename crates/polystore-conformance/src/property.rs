@@ -18,6 +18,8 @@ use crate::verdict::{Stop, Verdict};
 pub(crate) enum Need {
     Insert,
     NoInsert,
+    Replace,
+    NoReplace,
     Touch,
     NoTouch,
     Prune,
@@ -45,6 +47,8 @@ impl Need {
         let (met, why) = match self {
             Self::Insert => (can.insert, "it has no insert"),
             Self::NoInsert => (!can.insert, "it has insert"),
+            Self::Replace => (can.replace, "it has no replace"),
+            Self::NoReplace => (!can.replace, "it has replace"),
             Self::Touch => (can.touch, "it has no touch"),
             Self::NoTouch => (!can.touch, "it has touch"),
             Self::Prune => (can.prune, "it has no prune"),

@@ -20,6 +20,7 @@ enum Fault {
     KeepsTheExpiryOfWhatItOverwrites,
     CutsExpiriesToSeconds,
     InsertsInTwoSteps,
+    ReplacesInTwoSteps,
     TouchesInTwoSteps,
     EvictsWhateverIsThere,
     RemovesWhatIsExpiredWhenReading,
@@ -111,6 +112,7 @@ impl Backend for Faulty {
     fn info(&self) -> Info {
         Info::new("faulty").with(|can| {
             can.insert = true;
+            can.replace = true;
             can.touch = true;
             can.prune = true;
             can.ordered = true;
@@ -202,6 +204,26 @@ impl Backend for Faulty {
             return Ok(false);
         }
         entries.insert(name, entry);
+        Ok(true)
+    }
+
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        if self.get_if_live(key).is_none() {
+            return Ok(false);
+        }
+        if self.is(Fault::ReplacesInTwoSteps) {
+            pause().await;
+            self.put(key, entry);
+            return Ok(true);
+        }
+        let mut entries = self.entries();
+        let Some(there) = entries
+            .get_mut(&self.name(key))
+            .filter(|there| !there.is_expired())
+        else {
+            return Ok(false);
+        };
+        *there = entry;
         Ok(true)
     }
 
@@ -340,6 +362,10 @@ fn what_is_not_atomic_is_found() {
             "insert::insert_has_one_winner_of_50",
             "insert::insert_over_an_expired_key_has_one_winner_of_50",
         ],
+    );
+    found_by(
+        Fault::ReplacesInTwoSteps,
+        &["replace::replace_brings_nothing_back"],
     );
     found_by(
         Fault::TouchesInTwoSteps,

@@ -64,8 +64,12 @@ impl Call<'_> {
             Op::Has => items::has(store, key, ttl).await,
             Op::Set => items::set(store, key, expires, &body::whole(body, most).await?).await,
             Op::Insert => {
-                items::check_condition(headers)?;
+                items::check_condition(headers, &IF_NONE_MATCH)?;
                 items::insert(store, key, expires, &body::whole(body, most).await?).await
+            }
+            Op::Replace => {
+                items::check_condition(headers, &IF_MATCH)?;
+                items::replace(store, key, expires, &body::whole(body, most).await?).await
             }
             Op::Touch => items::touch(store, key, expires, body).await,
             Op::Del => items::del(store, key).await,
@@ -119,7 +123,7 @@ impl Call<'_> {
         fits.map_err(|problem| problem.with_status(StatusCode::URI_TOO_LONG))?;
         let writes_one = matches!(
             self.operation,
-            Op::Set | Op::Insert | Op::Touch | Op::Del | Op::Add | Op::Clear
+            Op::Set | Op::Insert | Op::Replace | Op::Touch | Op::Del | Op::Add | Op::Clear
         );
         if !writes_one {
             return Ok(());
@@ -127,12 +131,16 @@ impl Call<'_> {
         // Who sends a condition relies on it.
         let headers = &self.parts.headers;
         let is_there = |name: &&HeaderName| headers.contains_key(*name);
-        let unknown = [IF_MATCH, IF_UNMODIFIED_SINCE, CONTENT_RANGE];
+        let unknown = [IF_UNMODIFIED_SINCE, CONTENT_RANGE];
         if let Some(name) = unknown.iter().find(is_there) {
             return Err(Problem::bad(format!("there is no {name} here")));
         }
-        if self.operation != Op::Insert && headers.contains_key(IF_NONE_MATCH) {
-            return Err(Problem::bad("if-none-match goes with PUT only"));
+        for (condition, of) in [(IF_NONE_MATCH, Op::Insert), (IF_MATCH, Op::Replace)] {
+            if self.operation != of && headers.contains_key(&condition) {
+                return Err(Problem::bad(format!(
+                    "{condition} goes with PUT only, and alone"
+                )));
+            }
         }
         body::check_plain(headers)
     }

@@ -75,7 +75,9 @@ pub(crate) fn preflight() -> Response {
     );
     headers.insert(
         ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, x-api-key, content-type, if-none-match, accept"),
+        HeaderValue::from_static(
+            "authorization, x-api-key, content-type, if-match, if-none-match, accept",
+        ),
     );
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
     response

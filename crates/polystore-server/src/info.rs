@@ -11,6 +11,7 @@ use crate::respond::json;
 struct Info<'a> {
     kind: &'a str,
     insert: bool,
+    replace: bool,
     touch: bool,
     prune: bool,
     native_expiry_ms: Option<u64>,
@@ -33,6 +34,7 @@ pub(crate) async fn store(store: &Store, most_key: usize, most_body: usize) -> O
     let info = Info {
         kind: &kind,
         insert: can.insert,
+        replace: can.replace,
         touch: can.touch,
         prune: can.prune,
         native_expiry_ms: can

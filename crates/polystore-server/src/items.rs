@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{IF_NONE_MATCH, LOCATION};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::LOCATION;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use polystore_kv::{Entry, ErrorKind, Expires, Store};
 use serde_json::value::RawValue;
@@ -107,12 +107,31 @@ pub(crate) async fn insert(
         Some(expires) => insert.expires(expires).await?,
         None => insert.await?,
     };
-    match is_inserted {
+    put_if(is_inserted, key, "something is there already")
+}
+
+/// `PUT` with `if-match: *`
+pub(crate) async fn replace(
+    store: &Store,
+    key: &str,
+    expires: Option<Expires>,
+    body: &Bytes,
+) -> Outcome<Response> {
+    let replace = store.replace(key, body::value(body)?);
+    let is_replaced = match expires {
+        Some(expires) => replace.expires(expires).await?,
+        None => replace.await?,
+    };
+    put_if(is_replaced, key, "nothing is there")
+}
+
+fn put_if(is_met: bool, key: &str, why_not: &'static str) -> Outcome<Response> {
+    match is_met {
         true => Ok(json(text(key))),
         false => Err(Problem::new(
             StatusCode::PRECONDITION_FAILED,
             "precondition_failed",
-            "something is there already",
+            why_not,
         )),
     }
 }
@@ -172,11 +191,11 @@ fn path_of(mount: &str, key: &str) -> String {
     }
 }
 
-/// Whether a `PUT` is only for a key that has nothing, as the only condition that there is.
-pub(crate) fn check_condition(headers: &HeaderMap) -> Outcome<()> {
-    let mut conditions = headers.get_all(IF_NONE_MATCH).into_iter();
+/// Whether a condition of a `PUT` is about any value, which is all that there is.
+pub(crate) fn check_condition(headers: &HeaderMap, name: &HeaderName) -> Outcome<()> {
+    let mut conditions = headers.get_all(name).into_iter();
     match (conditions.next(), conditions.next()) {
         (Some(condition), None) if condition == "*" => Ok(()),
-        _ => Err(Problem::bad("of if-none-match there is only *")),
+        _ => Err(Problem::bad(format!("of {name} there is only *"))),
     }
 }

@@ -1,6 +1,6 @@
 //! What a request does, told before its body is read.
 
-use http::header::IF_NONE_MATCH;
+use http::header::{IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, Method};
 
 use crate::page;
@@ -14,6 +14,7 @@ pub(crate) enum Operation {
     Has,
     Set,
     Insert,
+    Replace,
     Touch,
     Del,
     Add,
@@ -33,11 +34,12 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Get,
         Self::Has,
         Self::Set,
         Self::Insert,
+        Self::Replace,
         Self::Touch,
         Self::Del,
         Self::Add,
@@ -63,6 +65,7 @@ impl Operation {
             self,
             O::Set
                 | O::Insert
+                | O::Replace
                 | O::Touch
                 | O::Del
                 | O::Add
@@ -101,6 +104,7 @@ impl Operation {
             Self::Has => "has",
             Self::Set => "set",
             Self::Insert => "insert",
+            Self::Replace => "replace",
             Self::Touch => "touch",
             Self::Del => "del",
             Self::Add => "add",
@@ -127,6 +131,7 @@ impl Operation {
                 Method::GET => Self::Get,
                 Method::HEAD => Self::Has,
                 Method::PUT if headers.contains_key(IF_NONE_MATCH) => Self::Insert,
+                Method::PUT if headers.contains_key(IF_MATCH) => Self::Replace,
                 Method::PUT => Self::Set,
                 Method::PATCH => Self::Touch,
                 Method::DELETE => Self::Del,

@@ -297,6 +297,7 @@ async fn pages_of_named_origins_may_ask() {
         "authorization",
         "x-api-key",
         "content-type",
+        "if-match",
         "if-none-match",
         "accept",
     ] {

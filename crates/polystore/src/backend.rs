@@ -63,6 +63,8 @@ impl Info {
 pub struct Capabilities {
     /// [`Store::insert`](crate::Store::insert) works, atomically.
     pub insert: bool,
+    /// [`Store::replace`](crate::Store::replace) works, atomically.
+    pub replace: bool,
     /// [`Store::touch`](crate::Store::touch) works, atomically.
     pub touch: bool,
     /// [`Store::prune`](crate::Store::prune) works: the store can remove an entry
@@ -96,6 +98,7 @@ impl Default for Capabilities {
     fn default() -> Self {
         Self {
             insert: false,
+            replace: false,
             touch: false,
             prune: false,
             native_expiry: None,
@@ -314,6 +317,15 @@ pub trait Backend: Send + Sync + 'static {
         ))
     }
 
+    /// Puts `entry` under `key` only if something live is there, atomically, and says
+    /// whether anything was. The expiry may have passed by now: then what was there is gone.
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        let _ = (key, entry);
+        Err(Error::unsupported(
+            "replace: it has no atomic \"only if present\"",
+        ))
+    }
+
     /// Gives what is live under `key` another expiry, atomically, and says whether
     /// anything was. The expiry is never [`Expiry::Unread`]; it may have passed.
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
@@ -422,6 +434,9 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
     }
     async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
         (**self).insert(key, entry).await
+    }
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        (**self).replace(key, entry).await
     }
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         (**self).touch(key, expiry).await

@@ -136,6 +136,9 @@ impl Backend for Lazy {
     async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
         self.backend().await?.insert(key, entry).await
     }
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        self.backend().await?.replace(key, entry).await
+    }
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         self.backend().await?.touch(key, expiry).await
     }

@@ -76,7 +76,7 @@
 //! # What it is not
 //!
 //! It has no transactions over several keys, no counters and no compare-and-swap
-//! ([`insert`](Store::insert), [`touch`](Store::touch) and [`evict`](Store::evict) are the conditional writes), no queries but
+//! ([`insert`](Store::insert), [`replace`](Store::replace), [`touch`](Store::touch) and [`evict`](Store::evict) are the conditional writes), no queries but
 //! by prefix, and no values but JSON.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -282,6 +282,33 @@ impl Store {
         Write::insert(self, key, value)
     }
 
+    /// Puts `value` under `key` only if something live is there, and says whether anything was.
+    ///
+    /// Atomic in the store, and never emulated: what another task or process deletes meanwhile does not come back. As with [`set`](Self::set), the
+    /// value has the expiry of this write (or the store's default), not that of what it replaces; one that is
+    /// over deletes.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set); [`ErrorKind::InvalidValue`] for `null`;
+    /// [`ErrorKind::Unsupported`] if the store cannot do it atomically
+    /// ([`Capabilities::replace`]).
+    ///
+    /// ```
+    /// # use polystore_kv::kv;
+    /// # futures_executor::block_on(async {
+    /// let drafts = kv("memory:")?.prefix("draft:");
+    /// drafts.set("ada", "Dear all").await?;
+    /// assert!(drafts.replace("ada", "Dear all,").expires("1d").await?);
+    /// drafts.del("ada").await?;
+    /// // It was sent meanwhile: a late change does not bring it back.
+    /// assert!(!drafts.replace("ada", "Dear all, I").await?);
+    /// # Ok::<(), polystore_kv::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn replace<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Write<'_, bool> {
+        Write::replace(self, key, value)
+    }
+
     /// The value under `key`, or what `compute` gives, which is then set: a cache.
     ///
     /// However many tasks of this process ask at once, on this store and its substores, one computation runs

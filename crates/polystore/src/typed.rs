@@ -167,6 +167,11 @@ impl<T: Serialize> TypedStore<T> {
         self.store.insert(key, value)
     }
 
+    /// As [`Store::replace`].
+    pub fn replace(&self, key: &str, value: &T) -> Write<'_, bool> {
+        self.store.replace(key, value)
+    }
+
     /// As [`Store::set_many`].
     pub fn set_many<'v, K>(&self, entries: impl IntoIterator<Item = (K, &'v T)>) -> Write<'_, ()>
     where

@@ -17,8 +17,8 @@ use crate::json;
 use crate::store::{Store, expiry_or_now};
 
 /// A write that happens when it is awaited: what [`set`](Store::set),
-/// [`add`](Store::add), [`insert`](Store::insert) and [`set_many`](Store::set_many)
-/// return.
+/// [`add`](Store::add), [`insert`](Store::insert), [`replace`](Store::replace) and
+/// [`set_many`](Store::set_many) return.
 ///
 /// It is a future (so `join_all` takes it) that owns its key and its encoded value and
 /// borrows only the store. Dropped before it is done, it leaves the old value or the new.
@@ -71,6 +71,10 @@ impl<'a> Write<'a, String> {
 impl<'a> Write<'a, bool> {
     pub(crate) fn insert<V: Serialize + ?Sized>(store: &'a Store, key: &str, value: &V) -> Self {
         Self::new(store, "insert", one(store, key, value), start_insert)
+    }
+
+    pub(crate) fn replace<V: Serialize + ?Sized>(store: &'a Store, key: &str, value: &V) -> Self {
+        Self::new(store, "replace", one(store, key, value), start_replace)
     }
 }
 
@@ -269,6 +273,14 @@ fn start_insert(store: &Store, request: Request, expires: Expires) -> Result<Sta
     Ok(Started::Running(Box::pin(async move {
         let inserted = store.shared.backend.insert(&key, entry).await;
         inserted.map_err(store.shared.explain("insert", Some(&key)))
+    })))
+}
+
+fn start_replace(store: &Store, request: Request, expires: Expires) -> Result<Started<'_, bool>> {
+    let (key, entry) = some_entry(request, expires)?;
+    Ok(Started::Running(Box::pin(async move {
+        let replaced = store.shared.backend.replace(&key, entry).await;
+        replaced.map_err(store.shared.explain("replace", Some(&key)))
     })))
 }
 

@@ -44,6 +44,7 @@ async fn every_method_is_closed(store: &Store) -> Verdict {
     closed(all, "set", store.set("a", &()).await).await?;
     closed(all, "add", store.add(&1).await).await?;
     closed(all, "insert", store.insert("a", &1).await).await?;
+    closed(all, "replace", store.replace("a", &1).await).await?;
     closed(all, "has", store.has("a").await).await?;
     closed(all, "del", store.del("a").await).await?;
     closed(all, "ttl", store.ttl("a").await).await?;

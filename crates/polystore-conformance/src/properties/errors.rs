@@ -122,6 +122,12 @@ async fn errors_name_backend_operation_and_key(t: Subject) -> Verdict {
         "insert",
         Some("b"),
     )?;
+    tells(
+        &t,
+        &fails(t.store.replace("b", &()).await, InvalidValue)?,
+        "replace",
+        Some("b"),
+    )?;
     let touch = t.store.touch("b", "soon").await;
     tells(&t, &fails(touch, InvalidOption)?, "touch", Some("b"))?;
     let unread = Entry::new(&1, Expiry::Unread)?;
@@ -190,6 +196,12 @@ async fn errors_of_writes_never_show_a_value(t: Subject) -> Verdict {
     if !t.can.insert {
         keeps_the_secret(&fails(
             t.store.insert("a", SECRET).await,
+            ErrorKind::Unsupported,
+        )?)?;
+    }
+    if !t.can.replace {
+        keeps_the_secret(&fails(
+            t.store.replace("a", SECRET).await,
             ErrorKind::Unsupported,
         )?)?;
     }

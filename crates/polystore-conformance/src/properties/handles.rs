@@ -120,6 +120,10 @@ async fn a_typed_store_does_the_same(t: Subject) -> Verdict {
         same(users.insert("ada", &bob).await?, false)?;
         same(users.insert("eve", &bob).await?, true)?;
     }
+    if t.can.replace {
+        same(users.replace("ada", &bob).await?, true)?;
+        same(users.replace("nobody", &bob).await?, false)?;
+    }
     if t.can.touch {
         same(users.touch("ada", "1h").await?, true)?;
     }

@@ -38,6 +38,9 @@ pub(super) fn all() -> Vec<Property> {
     all.extend(twice(|| {
         property(hostile_keys_are_inserted_and_touched).needs(&[Need::Insert, Need::Touch])
     }));
+    all.extend(twice(|| {
+        property(hostile_keys_are_replaced).needs(&[Need::Replace])
+    }));
     all.push(property(keys_that_the_store_refuses_change_nothing).needs(&[Need::RefusesKeys]));
     all
 }
@@ -297,6 +300,32 @@ async fn hostile_keys_are_inserted_and_touched(t: Subject) -> Verdict {
     same_keys(&t.store.keys().await?, &keys.into_iter().collect())
 }
 
+async fn hostile_keys_are_replaced(t: Subject) -> Verdict {
+    let mut cases = Cases::default();
+    let keys = hostile::keys(&t);
+    // Each one is replaced while all others are there, and later while none is.
+    t.store
+        .set_many(keys.iter().map(|key| (key, "old")))
+        .await?;
+    for key in &keys {
+        cases.add(key, replaced(&t, key, true).await)?;
+    }
+    t.store.clear().await?;
+    for key in &keys {
+        cases.add(key, replaced(&t, key, false).await)?;
+    }
+    cases.end()?;
+    same(t.store.keys().await?.is_empty(), true)
+}
+
+async fn replaced(t: &Subject, key: &str, is_there: bool) -> Verdict {
+    same(t.store.replace(key, key).await?, is_there)?;
+    same(
+        t.store.get::<String>(key).await?.as_deref(),
+        is_there.then_some(key),
+    )
+}
+
 async fn keys_that_the_store_refuses_change_nothing(t: Subject) -> Verdict {
     t.store.set("a", "first").await?;
     let mut refused: Vec<String> = t
@@ -354,6 +383,13 @@ async fn refuses(t: &Subject, key: &str) -> Verdict {
     fails(t.store.set_many([(key, 1)]).await, ErrorKind::InvalidKey)?;
     if t.can.insert {
         fails(t.store.insert(key, &1).await, ErrorKind::InvalidKey)?;
+    }
+    if t.can.replace {
+        // Nothing can be there.
+        match t.store.replace(key, &1).await {
+            Ok(replaced) => same_for(key, replaced, false)?,
+            Err(error) => same_for(key, error.kind(), ErrorKind::InvalidKey)?,
+        }
     }
     // A read may say so too, or that there is nothing.
     match t.store.get::<u32>(key).await {

@@ -17,6 +17,7 @@ mod keys;
 mod listing;
 mod model;
 mod prefixes;
+mod replace;
 mod tasks;
 mod touch;
 mod values;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Property> {
         values::all(),
         add::all(),
         insert::all(),
+        replace::all(),
         expiry::all(),
         touch::all(),
         expired::all(),

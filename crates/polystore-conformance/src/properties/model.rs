@@ -161,7 +161,7 @@ impl Run {
                     self.model.remove(&format!("{prefix}{key}"));
                 }
             }
-            7 | 8 if self.t.can.insert => {
+            7 if self.t.can.insert => {
                 let (value, expires) = (self.value(), self.expires());
                 if value.is_null() {
                     return Ok(());
@@ -174,6 +174,19 @@ impl Run {
                 // Of what is over at once a store may say either.
                 holds(inserted || is_over(expires), "it did not insert")?;
                 self.write(full, value, expires);
+            }
+            8 if self.t.can.replace => {
+                let (value, expires) = (self.value(), self.expires());
+                if value.is_null() {
+                    return Ok(());
+                }
+                self.log(format!("replace {full:?} with {value} for {expires}"));
+                let is_there = self.model.contains_key(&full);
+                let replaced = store.replace(key, &value).expires(expires).await?;
+                same(replaced, is_there)?;
+                if is_there {
+                    self.write(full, value, expires);
+                }
             }
             9 if self.t.can.touch => {
                 let expires = self.expires();

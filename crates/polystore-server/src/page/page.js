@@ -80,6 +80,7 @@ function showStore() {
     ["Kind", info.kind],
     ["Persistent", yes(info.persistent)],
     ["Only if nothing is there (insert)", yes(info.insert)],
+    ["Only if something is there (replace)", yes(info.replace)],
     ["Another expiry (touch)", yes(info.touch)],
     ["Knows the time left", yes(info.ttl)],
     ["Keys in order", yes(info.ordered)],

@@ -25,6 +25,7 @@ async fn what_is_not_one_json_value_is_refused() {
             ("PUT /a", &[][..]),
             ("PUT /a?expires=0", &[]),
             ("PUT /a", &[("if-none-match", "*")]),
+            ("PUT /a", &[("if-match", "*")]),
             ("POST /", &[JSON]),
         ] {
             let refused = ask(&app, what, headers, body).await;

@@ -131,8 +131,12 @@ async fn each_kind_of_error_has_its_status() {
 #[tokio::test]
 async fn what_cannot_be_done_is_said_with_501() {
     let app = failing(ErrorKind::Timeout, 0);
-    let only = ("if-none-match", "*");
-    for (what, headers) in [("PUT /a", &[only][..]), ("PATCH /a?expires=1", &[])] {
+    let [new, old] = [("if-none-match", "*"), ("if-match", "*")];
+    for (what, headers) in [
+        ("PUT /a", &[new][..]),
+        ("PUT /a", &[old]),
+        ("PATCH /a?expires=1", &[]),
+    ] {
         let body = if headers.is_empty() { "" } else { "1" };
         let refused = ask(&app, what, headers, body).await;
         assert_eq!(refused.kind(), (501, "unsupported".to_owned()), "{what}");

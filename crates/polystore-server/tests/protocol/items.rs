@@ -84,11 +84,32 @@ async fn only_one_puts_where_nothing_was() {
 }
 
 #[tokio::test]
+async fn what_is_put_only_if_something_is_there_makes_nothing() {
+    let app = memory();
+    let only = ("if-match", "*");
+    let absent = ask(&app, "PUT /a", &[only], "1").await;
+    assert_eq!(absent.kind(), (412, "precondition_failed".to_owned()));
+    assert_eq!(say(&app, "GET /a").await.status, 404);
+    ask(&app, "PUT /a", &[], "1").await;
+    let replaced = ask(&app, "PUT /a?expires=60", &[only], "2").await;
+    assert_eq!(replaced.said(), (200, "\"a\""));
+    let got = say(&app, "GET /a?ttl=true").await;
+    assert_eq!(got.text, "2");
+    let left: f64 = got.header("polystore-ttl").parse().unwrap();
+    assert!((30.0..=60.0).contains(&left), "{left}");
+    let null = ask(&app, "PUT /a", &[only], "null").await;
+    assert_eq!(null.kind(), (400, "invalid_value".to_owned()));
+    let over = ask(&app, "PUT /a?expires=0", &[only], "3").await;
+    assert_eq!(over.status, 200);
+    assert_eq!(say(&app, "GET /a").await.status, 404);
+}
+
+#[tokio::test]
 async fn conditions_that_are_not_known_are_refused_for_writes() {
     let app = memory();
     for header in [
         ("if-none-match", "\"etag\""),
-        ("if-match", "*"),
+        ("if-match", "\"etag\""),
         ("if-unmodified-since", "Sat, 29 Oct 1994 19:43:31 GMT"),
         ("content-range", "bytes 0-1/2"),
     ] {
@@ -106,6 +127,12 @@ async fn conditions_that_are_not_known_are_refused_for_writes() {
     }
     let twice = [("if-none-match", "*"), ("if-none-match", "*")];
     assert_eq!(ask(&app, "PUT /a", &twice, "1").await.status, 400);
+    let both = [("if-none-match", "*"), ("if-match", "*")];
+    assert_eq!(ask(&app, "PUT /a", &both, "1").await.status, 400);
+    for what in ["DELETE /a", "PATCH /a?expires=1", "DELETE /?prefix=a"] {
+        let known = [("if-match", "*")];
+        assert_eq!(ask(&app, what, &known, "").await.status, 400, "{what}");
+    }
     assert_eq!(say(&app, "GET /a").await.status, 404);
 }
 

@@ -228,6 +228,7 @@ impl Backend for WebStorage {
         let is_alone = self.area == Area::Session;
         Info::new(self.kind).with(|can| {
             can.insert = is_alone;
+            can.replace = is_alone;
             can.touch = is_alone;
             can.prune = true;
             can.max_total_bytes = Some(ROOM);
@@ -294,6 +295,15 @@ impl Backend for WebStorage {
             self.write(key, &entry)?;
         }
         Ok(is_vacant)
+    }
+
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        self.check_alone("replace: another tab may write between a look and a write")?;
+        let is_there = self.live(key)?.is_some();
+        if is_there {
+            self.write(key, &entry)?;
+        }
+        Ok(is_there)
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {

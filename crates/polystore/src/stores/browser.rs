@@ -23,7 +23,7 @@
 /// them, and by `prune`.
 ///
 /// **Tabs** see each other's writes, at once or as soon as the browser tells them. The HTML standard has no lock
-/// between them, so that `localstorage:` has no [`insert`](crate::Store::insert) and
+/// between them, so that `localstorage:` has no [`insert`](crate::Store::insert), `replace` and
 /// [`touch`](crate::Store::touch); `sessionstorage:`, on which one thread works, has both. Removing what has expired looks and
 /// removes in one step of this page: what another tab renews in that very instant is the one thing that it can't see.
 ///
@@ -94,7 +94,7 @@ pub mod cookie {}
 ///
 /// **Operations that wait share transactions**, and none is delayed for that. A write returns when its
 /// transaction is complete: it then survives the end of the page. What survives power loss is the browser's default; most
-/// leave the rest to the operating system. `insert`, `touch`, `evict` and `prune` are atomic against other pages and workers too. `set_many` and `del_many` are done
+/// leave the rest to the operating system. `insert`, `replace`, `touch`, `evict` and `prune` are atomic against other pages and workers too. `set_many` and `del_many` are done
 /// as a whole or not at all up to 1,024 entries and 4 MiB of values, and in parts of that beyond.
 ///
 /// **Listings** read a range of keys a page at a time, up to 512 entries or about a megabyte of values, each as of its own moment. They come in the order of
@@ -121,7 +121,7 @@ pub mod local_forage {}
 ///
 /// It keeps the bytes of [the store by the REST API](super::cloudflare), and everything that stands there of consistency, expiry,
 /// limits and what is no JSON holds here too: both may share a namespace, and so may the npm package in a Worker. There is no
-/// `insert`, `touch` or `prune`. Of an entry that others wrote, only a listing has Cloudflare's own expiry: `ttl` and
+/// `insert`, `replace`, `touch` or `prune`. Of an entry that others wrote, only a listing has Cloudflare's own expiry: `ttl` and
 /// `entry` ask for one there, and a plain `get` does not.
 ///
 /// **Operations**, of which Cloudflare gives a Worker 1,000 for each request, are shared: of many reads at once up to 100

@@ -246,7 +246,7 @@ pub mod etcd {}
 ///
 /// **What the server speaks** is found out once, by `GET /_/store`, on the first use. One that speaks the whole
 /// protocol (`docs/http.md`) has [what its store has](crate::Store::capabilities), within the limits of the server. One that does not
-/// know the question speaks what the npm package does: single keys and whole listings, without `insert`,
+/// know the question speaks what the npm package does: single keys and whole listings, without `insert`, `replace`,
 /// `touch`, `ttl` and `prune`, and without the empty key, `.`, `..` and `ping`, which stand for other things in its paths. What is
 /// no answer (a server that is down, 401, 403, 429, 5xx) is the error of that operation, and the next one asks again. A listing of
 /// such a server is in memory as a whole; `clear` lists, and then deletes key by key.
@@ -450,7 +450,7 @@ pub mod postgres {}
 /// **Eventual consistency** is what Cloudflare KV has: a write is seen at once where it was made, mostly, and
 /// within a minute elsewhere; so is a removal, and that a key was not there. Of programs that write one key at the same time
 /// the last one wins. Do not use it for locks, counters or what must not be lost in between: there is no
-/// `insert`, `touch` or `prune` here, as the API does nothing atomically.
+/// `insert`, `replace`, `touch` or `prune` here, as the API does nothing atomically.
 ///
 /// A key's value is the JSON as it is, which the npm package reads and writes in a Worker. What is no JSON is
 /// [`Corrupt`](crate::ErrorKind::Corrupt) in `get`, and left out of listings with values with a warning. `keys()` looks at no

@@ -195,6 +195,7 @@ impl Backend for Etcd {
     fn info(&self) -> Info {
         Info::new("etcd").with(|can| {
             can.insert = true;
+            can.replace = true;
             can.touch = true;
             can.prune = true;
             can.ordered = true;
@@ -288,25 +289,14 @@ impl Backend for Etcd {
         .await
     }
 
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        let put = put_of(&entry)?;
+        self.change(key, |_| put.clone()).await
+    }
+
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        let key = key_of(key)?;
-        self.within(async {
-            let mut found = self.write(Op::look(&key)).await?.found;
-            loop {
-                let Some(kv) = found else { return Ok(false) };
-                let entry = text_of(&kv)?;
-                if entry.is_expired() {
-                    return Ok(false);
-                }
-                let put = Put::new(&entry.with_expiry(expiry));
-                let done = self.write(Op::put_if(&key, kv.mod_revision, put)).await?;
-                if done.is_done {
-                    return Ok(true);
-                }
-                found = done.found;
-            }
-        })
-        .await
+        self.change(key, |entry| Put::new(&entry.with_expiry(expiry)))
+            .await
     }
 
     async fn evict(&self, key: &str, seen: &Entry) -> Result<bool> {
@@ -341,6 +331,31 @@ impl Backend for Etcd {
 }
 
 impl Etcd {
+    /// Puts what `new` makes of the live entry that is there, and gives whether there was one.
+    async fn change(&self, key: &str, new: impl Fn(Entry) -> Put + Send + Sync) -> Result<bool> {
+        let key = key_of(key)?;
+        self.within(async {
+            let mut found = self.write(Op::look(&key)).await?.found;
+            loop {
+                let Some(kv) = found else { return Ok(false) };
+                let entry = text_of(&kv)?;
+                if entry.is_expired() {
+                    return Ok(false);
+                }
+                let put = new(entry);
+                let is_over = put.is_over();
+                let op = Op::put_if(&key, kv.mod_revision, put);
+                // Of what is over, a second attempt would find what the first one left.
+                let done = self.write(if is_over { op.once() } else { op }).await?;
+                if done.is_done {
+                    return Ok(true);
+                }
+                found = done.found;
+            }
+        })
+        .await
+    }
+
     async fn write_all(&self, ops: Vec<Op>) -> Result<()> {
         let mut ops = ops.into_iter();
         loop {

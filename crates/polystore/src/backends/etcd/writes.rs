@@ -61,6 +61,10 @@ impl Put {
         }
     }
 
+    pub(super) fn is_over(&self) -> bool {
+        self.expires.is_some_and(|at| at <= Timestamp::now())
+    }
+
     fn request(&self, key: &Bytes, lease: i64) -> PutRequest {
         PutRequest {
             key: key.clone(),

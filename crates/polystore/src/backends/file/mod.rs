@@ -282,6 +282,7 @@ impl Backend for JsonFile {
     fn info(&self) -> Info {
         Info::new("file").with(|can| {
             can.insert = true;
+            can.replace = true;
             can.touch = true;
             can.prune = true;
             can.ordered = true;
@@ -347,6 +348,18 @@ impl Backend for JsonFile {
                 content.set(&key, entry);
             }
             vacant
+        })
+        .await
+    }
+
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        let key = key.to_owned();
+        self.change(move |content| {
+            let found = content.live(&key).is_some();
+            if found {
+                content.set(&key, entry);
+            }
+            found
         })
         .await
     }

@@ -42,6 +42,7 @@ pub(super) enum Change {
     Set(Entry),
     Del,
     Insert(Entry),
+    Replace(Entry),
     Touch(Expiry),
     Evict(Entry),
 }
@@ -128,6 +129,9 @@ impl Files {
             Change::Insert(entry) if self.read_live(&key)?.is_none() => {
                 Some(self.draft(&key, entry)?)
             }
+            Change::Replace(entry) if self.read_live(&key)?.is_some() => {
+                Some(self.draft(&key, entry)?)
+            }
             _ => None,
         };
         Ok(Prepared { key, change, draft })
@@ -173,6 +177,10 @@ impl Files {
             Change::Insert(entry) => match self.read_live(&key)? {
                 Some(_) => Ok(false),
                 None => self.replace(&key, &entry, draft),
+            },
+            Change::Replace(entry) => match self.read_live(&key)? {
+                Some(_) => self.replace(&key, &entry, draft),
+                None => Ok(false),
             },
             Change::Touch(expiry) => match self.read_live(&key)? {
                 Some(entry) => self.replace(&key, &entry.with_expiry(expiry), None),

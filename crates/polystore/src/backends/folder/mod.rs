@@ -176,6 +176,7 @@ impl Backend for Folder {
     fn info(&self) -> Info {
         Info::new("folder").with(|can| {
             can.insert = true;
+            can.replace = true;
             can.touch = true;
             can.prune = true;
             can.persistent = true;
@@ -248,6 +249,11 @@ impl Backend for Folder {
     async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
         let expiry = entry.expiry();
         self.write(key, expiry, Change::Insert(entry)).await
+    }
+
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        let expiry = entry.expiry();
+        self.write(key, expiry, Change::Replace(entry)).await
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {

@@ -174,6 +174,10 @@ impl Backend for Http {
         self.writes.ask(Write::Insert(key.to_owned(), entry)).await
     }
 
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        self.writes.ask(Write::Replace(key.to_owned(), entry)).await
+    }
+
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         self.writes.ask(Write::Touch(key.to_owned(), expiry)).await
     }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use ::http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION,
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH, LOCATION,
 };
-use ::http::{Method, StatusCode};
+use ::http::{HeaderName, Method, StatusCode};
 use bytes::{Buf, Bytes, BytesMut};
 use url::Url;
 
@@ -29,7 +29,8 @@ pub(super) struct Ask {
     /// That of the body.
     pub(super) form: Option<&'static str>,
     pub(super) body: Bytes,
-    pub(super) only_if_absent: bool,
+    /// What must be so of any value there: `if-match` or `if-none-match`.
+    pub(super) condition: Option<HeaderName>,
 }
 
 impl Ask {
@@ -40,7 +41,7 @@ impl Ask {
             accept: super::wire::JSON,
             form: None,
             body: Bytes::new(),
-            only_if_absent: false,
+            condition: None,
         }
     }
 
@@ -58,7 +59,14 @@ impl Ask {
 
     pub(super) fn only_if_absent(self) -> Self {
         Self {
-            only_if_absent: true,
+            condition: Some(IF_NONE_MATCH),
+            ..self
+        }
+    }
+
+    pub(super) fn only_if_present(self) -> Self {
+        Self {
+            condition: Some(IF_MATCH),
             ..self
         }
     }
@@ -154,8 +162,8 @@ fn headers(ask: &Ask, credential: Option<&Credential>) -> HeaderMap {
     if let Some(form) = ask.form {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(form));
     }
-    if ask.only_if_absent {
-        headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+    if let Some(condition) = &ask.condition {
+        headers.insert(condition, HeaderValue::from_static("*"));
     }
     if let Some(Credential(value)) = credential {
         headers.insert(AUTHORIZATION, value.clone());

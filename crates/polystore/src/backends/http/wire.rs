@@ -201,6 +201,7 @@ pub(super) fn was_evicted(text: &[u8]) -> Result<bool> {
 #[serde(default)]
 struct Said {
     insert: bool,
+    replace: bool,
     touch: bool,
     prune: bool,
     native_expiry_ms: Option<u64>,
@@ -220,6 +221,7 @@ impl Default for Said {
     fn default() -> Self {
         Self {
             insert: false,
+            replace: false,
             touch: false,
             prune: false,
             native_expiry_ms: None,
@@ -241,6 +243,7 @@ pub(super) fn info_in(text: &[u8]) -> Result<Info> {
     let said: Said = parsed(text)?;
     Ok(info().with(|can| {
         can.insert = said.insert;
+        can.replace = said.replace;
         can.touch = said.touch;
         can.prune = said.prune;
         if let Some(millis) = said.native_expiry_ms {

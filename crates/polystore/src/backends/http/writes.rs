@@ -25,6 +25,7 @@ pub(super) enum Write {
     Put(Vec<(String, Entry)>),
     Del(Vec<String>),
     Insert(String, Entry),
+    Replace(String, Entry),
     Touch(String, Expiry),
     Evict(String, Entry),
 }
@@ -45,7 +46,7 @@ impl Write {
                 )
             }
             Self::Del(keys) => Some(keys.iter().map(|key| (&key[..], None)).collect()),
-            Self::Insert(..) | Self::Touch(..) | Self::Evict(..) => None,
+            Self::Insert(..) | Self::Replace(..) | Self::Touch(..) | Self::Evict(..) => None,
         }
     }
 
@@ -53,7 +54,10 @@ impl Write {
         match self {
             Self::Put(entries) => entries.iter().map(|(key, _)| &key[..]).collect(),
             Self::Del(keys) => keys.iter().map(|key| &key[..]).collect(),
-            Self::Insert(key, _) | Self::Touch(key, _) | Self::Evict(key, _) => vec![key],
+            Self::Insert(key, _)
+            | Self::Replace(key, _)
+            | Self::Touch(key, _)
+            | Self::Evict(key, _) => vec![key],
         }
     }
 
@@ -67,7 +71,7 @@ impl Write {
                 let checked = to.check_value(entry.json().len());
                 checked.map_err(|error| error.with_key(key))
             }),
-            Self::Insert(_, entry) => to.check_value(entry.json().len()),
+            Self::Insert(_, entry) | Self::Replace(_, entry) => to.check_value(entry.json().len()),
             Self::Del(_) | Self::Touch(..) | Self::Evict(..) => Ok(()),
         }
     }
@@ -221,6 +225,9 @@ impl Writes {
             Write::Insert(..) if !to.is_full() => Err(Error::unsupported(
                 "insert: the server's protocol has no \"only if absent\"",
             )),
+            Write::Replace(..) if !to.is_full() => Err(Error::unsupported(
+                "replace: the server's protocol has no \"only if present\"",
+            )),
             Write::Touch(..) if !to.is_full() => Err(Error::unsupported(
                 "touch: the server's protocol cannot change an expiry",
             )),
@@ -229,6 +236,11 @@ impl Writes {
             )),
             Write::Insert(key, entry) => {
                 let ask = put(to, key, entry)?.only_if_absent();
+                self.is_done(to, &ask, StatusCode::PRECONDITION_FAILED)
+                    .await
+            }
+            Write::Replace(key, entry) => {
+                let ask = put(to, key, entry)?.only_if_present();
                 self.is_done(to, &ask, StatusCode::PRECONDITION_FAILED)
                     .await
             }
@@ -354,6 +366,7 @@ impl Trip for Writes {
             Write::Put(_) | Write::Del(_) => true,
             // They say what was there before: the second time that is their own doing.
             Write::Insert(..) | Write::Evict(..) => false,
+            Write::Replace(_, entry) => !entry.expiry().is_over(),
             Write::Touch(_, expiry) => !expiry.is_over(),
         }
     }
@@ -365,7 +378,9 @@ impl Trip for Writes {
 
     fn weight(op: &Write) -> usize {
         match op {
-            Write::Insert(key, entry) | Write::Evict(key, entry) => weight(&(key, Some(entry))),
+            Write::Insert(key, entry) | Write::Replace(key, entry) | Write::Evict(key, entry) => {
+                weight(&(key, Some(entry)))
+            }
             Write::Touch(key, _) => weight(&(key, None)),
             plain => plain.changes().unwrap_or_default().iter().map(weight).sum(),
         }

@@ -135,6 +135,7 @@ impl Backend for Level {
     fn info(&self) -> Info {
         Info::new("level").with(|can| {
             can.insert = true;
+            can.replace = true;
             can.touch = true;
             can.prune = true;
             can.ordered = true;
@@ -172,6 +173,11 @@ impl Backend for Level {
 
     async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
         let op = Op::Insert(key.to_owned(), entry);
+        Ok(self.0.write(op).await? > 0)
+    }
+
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        let op = Op::Replace(key.to_owned(), entry);
         Ok(self.0.write(op).await? > 0)
     }
 

@@ -25,6 +25,7 @@ pub(super) enum Op {
     Set(String, Entry),
     SetMany(Vec<(String, Entry)>),
     Insert(String, Entry),
+    Replace(String, Entry),
     Touch(String, Expiry),
     Del(String),
     DelMany(Vec<String>),
@@ -36,7 +37,9 @@ impl Op {
     /// Fails if it is about something too large, before anything is written.
     pub(super) fn check(&self) -> Result<()> {
         match self {
-            Self::Set(key, entry) | Self::Insert(key, entry) => check(key, entry),
+            Self::Set(key, entry) | Self::Insert(key, entry) | Self::Replace(key, entry) => {
+                check(key, entry)
+            }
             Self::SetMany(entries) => entries.iter().try_for_each(|(key, entry)| {
                 check(key, entry).map_err(|error| error.with_key(key))
             }),
@@ -46,13 +49,18 @@ impl Op {
 
     /// Whether what it does depends on what is there.
     pub(super) fn is_conditional(&self) -> bool {
-        matches!(self, Self::Insert(..) | Self::Touch(..) | Self::Evict(..))
+        matches!(
+            self,
+            Self::Insert(..) | Self::Replace(..) | Self::Touch(..) | Self::Evict(..)
+        )
     }
 
     /// When the first of what it puts expires.
     pub(super) fn first_expiry(&self) -> Option<i64> {
         match self {
-            Self::Set(_, entry) | Self::Insert(_, entry) => entry.expiry().as_millis(),
+            Self::Set(_, entry) | Self::Insert(_, entry) | Self::Replace(_, entry) => {
+                entry.expiry().as_millis()
+            }
             Self::SetMany(entries) => entries
                 .iter()
                 .filter_map(|(_, entry)| entry.expiry().as_millis())
@@ -141,6 +149,10 @@ impl Gathered {
                 }
                 self.put(key, Some(entry));
             }
+            Op::Replace(key, entry) => match self.find(database, &key)? {
+                Some(found) if !found.is_expired() => self.put(key, Some(entry)),
+                _ => return Ok(0),
+            },
             Op::Touch(key, expiry) => match self.find(database, &key)? {
                 Some(found) if !found.is_expired() => {
                     self.put(key, Some(found.with_expiry(expiry)));

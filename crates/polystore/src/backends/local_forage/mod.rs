@@ -118,6 +118,7 @@ impl Backend for LocalForage {
     fn info(&self) -> Info {
         Info::new("localforage").with(|can| {
             can.insert = true;
+            can.replace = true;
             can.touch = true;
             can.prune = true;
             can.persistent = true;
@@ -198,6 +199,11 @@ impl Backend for LocalForage {
 
     async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
         let op = Op::insert(key, &entry)?;
+        self.write(op).await
+    }
+
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        let op = Op::replace(key, &entry)?;
         self.write(op).await
     }
 

@@ -30,7 +30,8 @@ enum What {
     Del,
     /// Only if nothing live is there.
     Insert(Put),
-    /// Only if something live is there.
+    /// Only if something live is there, as is the one after it.
+    Replace(Put),
     Touch(Expiry),
     /// Only if it still is this.
     Evict(Entry),
@@ -69,6 +70,10 @@ impl Op {
 
     pub(super) fn insert(key: &str, entry: &Entry) -> Result<Self> {
         Ok(Self::one(key, What::Insert(Put::new(entry)?)))
+    }
+
+    pub(super) fn replace(key: &str, entry: &Entry) -> Result<Self> {
+        Ok(Self::one(key, What::Replace(Put::new(entry)?)))
     }
 
     pub(super) fn touch(key: &str, expiry: Expiry) -> Self {
@@ -156,6 +161,7 @@ fn decide(condition: &What, found: &JsValue) -> Result<Option<JsValue>> {
     Ok(match (condition, entry) {
         (What::Insert(put), None) => Some((*put.object).clone()),
         (What::Insert(put), Some(entry)) => entry?.is_expired().then(|| (*put.object).clone()),
+        (What::Replace(put), Some(entry)) => (!entry?.is_expired()).then(|| (*put.object).clone()),
         (What::Touch(expiry), Some(entry)) => {
             (!entry?.is_expired()).then(|| renewed(found, *expiry))
         }
@@ -273,7 +279,7 @@ impl Trip for Writes {
 
     fn weight(op: &Op) -> usize {
         let bytes = |step: &Step| match &step.what {
-            What::Put(put) | What::Insert(put) => put.bytes,
+            What::Put(put) | What::Insert(put) | What::Replace(put) => put.bytes,
             _ => 0,
         };
         op.0.iter().map(bytes).sum()

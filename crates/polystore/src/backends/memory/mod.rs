@@ -92,6 +92,7 @@ impl Backend for Memory {
     fn info(&self) -> Info {
         Info::new("memory").with(|can| {
             can.insert = true;
+            can.replace = true;
             can.touch = true;
             can.prune = true;
             can.ordered = true;
@@ -135,6 +136,10 @@ impl Backend for Memory {
 
     async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
         self.put(key, entry, |old| !old.is_some_and(is_live))
+    }
+
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        self.put(key, entry, |old| old.is_some_and(is_live))
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {

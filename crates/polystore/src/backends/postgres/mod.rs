@@ -133,6 +133,7 @@ impl Backend for Postgres {
     fn info(&self) -> Info {
         Info::new("postgres").with(|can| {
             can.insert = true;
+            can.replace = true;
             can.touch = true;
             can.prune = true;
             can.native_expiry = Some(Duration::from_millis(1));
@@ -214,6 +215,11 @@ impl Backend for Postgres {
     async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
         check(key, &entry)?;
         self.writes.ask(Op::Insert(key.to_owned(), entry)).await
+    }
+
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        check(key, &entry)?;
+        self.writes.ask(Op::Replace(key.to_owned(), entry)).await
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {

@@ -10,6 +10,7 @@ use crate::entry::Entry;
 pub(super) enum Class {
     Put,
     Insert,
+    Replace,
     Touch,
     Evict,
 }
@@ -18,6 +19,7 @@ fn class(op: &Op) -> Class {
     match op {
         Op::Put(_) => Class::Put,
         Op::Insert(..) => Class::Insert,
+        Op::Replace(..) => Class::Replace,
         Op::Touch(..) => Class::Touch,
         Op::Evict(..) => Class::Evict,
     }

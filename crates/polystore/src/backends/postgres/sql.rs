@@ -109,6 +109,7 @@ pub(super) struct Sql {
     pub(super) set_and_del: Statement,
     /// The arrays of `set_many`; gives the keys that were put.
     pub(super) insert: Statement,
+    pub(super) replace: Statement,
     /// Keys and expiries; gives the keys that were there.
     pub(super) touch: Statement,
     /// A key, a value, the earliest and the latest expiry that are the same as was seen.
@@ -241,6 +242,14 @@ impl Sql {
                 &[&arrays[..], &[Type::TEXT_ARRAY]].concat(),
             ),
             insert: statement(format!("{put_all} where {over} returning id"), &arrays),
+            replace: statement(
+                format!(
+                    "{locked} update {table} as t set value = u.value, {column} = u.at \
+                     from locked join unnest($1, $2, $3) as u (id, value, at) on u.id = locked.id \
+                     where t.id = locked.id and (t.{column} is null or t.{column} > {clock}) returning t.id"
+                ),
+                &arrays,
+            ),
             touch: statement(
                 format!(
                     "{locked} update {table} as t set {column} = u.at \

@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::plan::{Class, plan, puts};
 use super::server::{Role, Server};
 use super::session::Params;
+use super::sql::Statement;
 use super::sweeper::Sweeper;
 use super::table::Table;
 use crate::entry::{Entry, Expiry};
@@ -19,6 +20,7 @@ pub(super) enum Op {
     /// Puts these, and removes those of `None`, as a whole or not at all.
     Put(Vec<(String, Option<Entry>)>),
     Insert(String, Entry),
+    Replace(String, Entry),
     Touch(String, Expiry),
     Evict(String, Entry),
 }
@@ -27,9 +29,10 @@ impl Op {
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         let (many, one) = match self {
             Self::Put(entries) => (&entries[..], None),
-            Self::Insert(key, _) | Self::Touch(key, _) | Self::Evict(key, _) => {
-                (&[][..], Some(&**key))
-            }
+            Self::Insert(key, _)
+            | Self::Replace(key, _)
+            | Self::Touch(key, _)
+            | Self::Evict(key, _) => (&[][..], Some(&**key)),
         };
         many.iter().map(|(key, _)| &**key).chain(one)
     }
@@ -41,7 +44,7 @@ impl Op {
                 .iter()
                 .filter(|(_, entry)| entry.is_some())
                 .try_for_each(|(key, _)| table.check_key(key)),
-            Self::Insert(key, _) => table.check_key(key),
+            Self::Insert(key, _) | Self::Replace(key, _) => table.check_key(key),
             Self::Touch(..) | Self::Evict(..) => Ok(()),
         }
     }
@@ -53,7 +56,7 @@ impl Op {
                 let put = entries.iter().filter_map(|(_, entry)| entry.as_ref());
                 put.filter_map(|entry| entry.expiry().as_millis()).min()
             }
-            Self::Insert(_, entry) => entry.expiry().as_millis(),
+            Self::Insert(_, entry) | Self::Replace(_, entry) => entry.expiry().as_millis(),
             Self::Touch(_, expiry) => expiry.as_millis(),
             Self::Evict(..) => None,
         }
@@ -125,7 +128,8 @@ impl Writes {
                 self.put(table, ops).await?;
                 Ok(vec![true; ops.len()])
             }
-            Class::Insert => self.insert(table, ops).await,
+            Class::Insert => self.put_if(&table.sql.insert, ops).await,
+            Class::Replace => self.put_if(&table.sql.replace, ops).await,
             Class::Touch => self.touch(table, ops).await,
             Class::Evict => self.evict(table, ops).await,
         }
@@ -164,9 +168,9 @@ impl Writes {
     }
 
     /// Of two with one key, the plan has put the later into another step.
-    async fn insert(&self, table: &Table, ops: &[&Op]) -> Result<Vec<bool>> {
+    async fn put_if(&self, statement: &Statement, ops: &[&Op]) -> Result<Vec<bool>> {
         let entries = ops.iter().filter_map(|op| match op {
-            Op::Insert(key, entry) => Some((&**key, entry)),
+            Op::Insert(key, entry) | Op::Replace(key, entry) => Some((&**key, entry)),
             _ => None,
         });
         let mut entries: Vec<(&str, &Entry)> = entries.collect();
@@ -178,10 +182,7 @@ impl Writes {
         let clock = &self.server.clock;
         let expires: Vec<_> = expires.map(|expiry| clock.to_server(expiry)).collect();
         let with: Params<'_> = &[&keys, &values, &expires];
-        let rows = self
-            .server
-            .write(Role::Write, &table.sql.insert, with)
-            .await?;
+        let rows = self.server.write(Role::Write, statement, with).await?;
         said(ops, &rows)
     }
 
@@ -260,6 +261,7 @@ impl Trip for Writes {
             Op::Put(_) => true,
             // The first may have made it expire, and the second would find nothing.
             Op::Touch(_, expiry) => !expiry.is_over(),
+            Op::Replace(_, entry) => !entry.expiry().is_over(),
             Op::Insert(..) | Op::Evict(..) => false,
         }
     }
@@ -277,7 +279,9 @@ impl Trip for Writes {
                 let entries = entries.iter();
                 entries.map(|(key, entry)| of(key, entry.as_ref())).sum()
             }
-            Op::Insert(key, entry) | Op::Evict(key, entry) => of(key, Some(entry)),
+            Op::Insert(key, entry) | Op::Replace(key, entry) | Op::Evict(key, entry) => {
+                of(key, Some(entry))
+            }
             Op::Touch(key, _) => of(key, None),
         }
     }

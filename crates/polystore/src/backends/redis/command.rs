@@ -110,6 +110,29 @@ pub(super) fn insert(key: &str, entry: &Entry) -> Cmd {
     command
 }
 
+/// Its reply is OK if something was there.
+pub(super) fn replace(key: &str, entry: &Entry) -> Cmd {
+    let stay = Stay::until(entry.expiry());
+    if let Stay::Over = stay {
+        return about("UNLINK", key);
+    }
+    let mut command = about("SET", key);
+    command.arg(entry.json()).arg("XX");
+    if let Stay::Millis(millis) = stay {
+        command.arg("PX").arg(millis);
+    }
+    command
+}
+
+pub(super) fn was_replaced(reply: &Value) -> Result<bool> {
+    match reply {
+        Value::Okay => Ok(true),
+        Value::Nil => Ok(false),
+        Value::Int(gone) => Ok(*gone > 0),
+        _ => Err(failure::unexpected()),
+    }
+}
+
 pub(super) fn was_inserted(reply: &Value) -> Result<bool> {
     match reply {
         Value::Okay => Ok(true),

@@ -160,6 +160,7 @@ impl Backend for Redis {
     fn info(&self) -> Info {
         Info::new("redis").with(|can| {
             can.insert = true;
+            can.replace = true;
             can.touch = true;
             can.prune = true;
             can.native_expiry = Some(Duration::from_millis(1));
@@ -226,6 +227,11 @@ impl Backend for Redis {
     async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
         command::check(key, &entry)?;
         self.write(key, Write::Insert(key.to_owned(), entry)).await
+    }
+
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        command::check(key, &entry)?;
+        self.write(key, Write::Replace(key.to_owned(), entry)).await
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {

@@ -17,6 +17,7 @@ pub(super) enum Write {
     SetMany(Vec<(String, Entry)>),
     Del(Vec<String>),
     Insert(String, Entry),
+    Replace(String, Entry),
     Touch(String, Expiry),
     Evict(String, Entry),
 }
@@ -49,6 +50,7 @@ impl Writer {
                 }));
             }
             Write::Insert(key, entry) => asks.push(Ask::one(key, command::insert(key, entry))),
+            Write::Replace(key, entry) => asks.push(Ask::one(key, command::replace(key, entry))),
             Write::Touch(key, expiry) => asks.push(match Stay::until(*expiry) {
                 Stay::Over => Ask::one(key, command::about("UNLINK", key)),
                 Stay::ForEver => {
@@ -73,7 +75,11 @@ impl Writer {
             Write::SetMany(entries) => entries.len(),
             Write::Del(keys) if self.is_cluster => keys.len(),
             Write::Del(keys) => usize::from(!keys.is_empty()),
-            Write::Set(..) | Write::Insert(..) | Write::Touch(..) | Write::Evict(..) => 1,
+            Write::Set(..)
+            | Write::Insert(..)
+            | Write::Replace(..)
+            | Write::Touch(..)
+            | Write::Evict(..) => 1,
         }
     }
 
@@ -85,6 +91,7 @@ impl Writer {
         for value in values.take(self.count(op)) {
             let this = value.and_then(|value| match op {
                 Write::Insert(..) => command::was_inserted(&value),
+                Write::Replace(..) => command::was_replaced(&value),
                 Write::Touch(..) | Write::Evict(..) => match value {
                     Value::Array(both) => {
                         both.last().map_or_else(server::unexpected, command::number)
@@ -111,6 +118,7 @@ impl Write {
         match self {
             Self::Set(key, _)
             | Self::Insert(key, _)
+            | Self::Replace(key, _)
             | Self::Touch(key, _)
             | Self::Evict(key, _) => Keys::Alone(slice::from_ref(key).iter()),
             Self::Del(keys) => Keys::Alone(keys.iter()),
@@ -165,6 +173,7 @@ impl Trip for Writer {
             Write::Set(..) | Write::SetMany(_) | Write::Del(_) => true,
             // They say what was there before: the second time that is their own doing.
             Write::Insert(..) | Write::Evict(..) => false,
+            Write::Replace(_, entry) => !matches!(Stay::until(entry.expiry()), Stay::Over),
             Write::Touch(_, expiry) => !matches!(Stay::until(*expiry), Stay::Over),
         }
     }
@@ -175,9 +184,10 @@ impl Trip for Writer {
 
     fn weight(op: &Write) -> usize {
         match op {
-            Write::Set(key, entry) | Write::Insert(key, entry) | Write::Evict(key, entry) => {
-                key.len() + entry.json().len()
-            }
+            Write::Set(key, entry)
+            | Write::Insert(key, entry)
+            | Write::Replace(key, entry)
+            | Write::Evict(key, entry) => key.len() + entry.json().len(),
             Write::SetMany(entries) => {
                 let bytes = entries
                     .iter()

@@ -180,6 +180,7 @@ impl Backend for Sqlite {
     fn info(&self) -> Info {
         Info::new("sqlite").with(|can| {
             can.insert = true;
+            can.replace = true;
             can.touch = true;
             can.prune = true;
             can.ordered = true;
@@ -260,6 +261,11 @@ impl Backend for Sqlite {
     async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
         let inserted = self.0.write(Op::Insert(key.to_owned(), entry)).await?;
         Ok(inserted > 0)
+    }
+
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        let replaced = self.0.write(Op::Replace(key.to_owned(), entry)).await?;
+        Ok(replaced > 0)
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {

@@ -181,6 +181,7 @@ pub(super) struct Sql {
     pub(super) due: String,
     pub(super) set: String,
     pub(super) insert: String,
+    pub(super) replace: String,
     pub(super) touch: String,
     pub(super) del: String,
     pub(super) del_expired: String,
@@ -235,6 +236,10 @@ impl Sql {
             set: format!("{put} WHERE true{unless_mixed_up}"),
             insert: format!(
                 "{put} WHERE expires_at IS NOT NULL AND expires_at <= ?4{unless_mixed_up}"
+            ),
+            replace: format!(
+                "UPDATE \"{name}\" SET value = ?2, expires_at = ?3 WHERE {this} \
+                 AND (expires_at IS NULL OR expires_at > ?4)"
             ),
             touch: format!(
                 "UPDATE \"{name}\" SET expires_at = ?2 WHERE {this} \

@@ -19,6 +19,7 @@ pub(super) enum Op {
     Set(String, Entry),
     SetMany(Vec<(String, Entry)>),
     Insert(String, Entry),
+    Replace(String, Entry),
     Touch(String, Expiry),
     Del(String),
     DelMany(Vec<String>),
@@ -37,6 +38,11 @@ impl Op {
         match self {
             Self::Set(key, entry) => set(db, sql, key, entry),
             Self::Insert(key, entry) => insert(db, sql, key, entry),
+            Self::Replace(key, entry) => {
+                let (json, now) = (text(key, entry)?, Timestamp::now().as_millis());
+                let mut replace = db.prepare_cached(&sql.replace)?;
+                Ok(replace.execute((key, json, entry.expiry().as_millis(), now))? as u64)
+            }
             Self::Touch(key, expiry) => {
                 let now = Timestamp::now().as_millis();
                 let mut touch = db.prepare_cached(&sql.touch)?;
@@ -92,6 +98,7 @@ impl Op {
         match self {
             Self::Set(..)
             | Self::Insert(..)
+            | Self::Replace(..)
             | Self::Touch(..)
             | Self::Del(_)
             | Self::Clear(_)
@@ -103,7 +110,9 @@ impl Op {
     /// Whether it takes microseconds, so that a calling thread may do it.
     pub(super) fn is_small(&self) -> bool {
         match self {
-            Self::Set(key, entry) | Self::Insert(key, entry) => is_small(key, entry),
+            Self::Set(key, entry) | Self::Insert(key, entry) | Self::Replace(key, entry) => {
+                is_small(key, entry)
+            }
             Self::Touch(..) | Self::Del(_) => true,
             _ => false,
         }
@@ -120,7 +129,9 @@ impl Op {
     /// When the first of what it puts expires.
     pub(super) fn first_expiry(&self) -> Option<i64> {
         match self {
-            Self::Set(_, entry) | Self::Insert(_, entry) => entry.expiry().as_millis(),
+            Self::Set(_, entry) | Self::Insert(_, entry) | Self::Replace(_, entry) => {
+                entry.expiry().as_millis()
+            }
             Self::SetMany(entries) => entries
                 .iter()
                 .filter_map(|(_, entry)| entry.expiry().as_millis())
