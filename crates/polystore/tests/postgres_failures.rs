@@ -145,6 +145,9 @@ async fn an_insert_that_was_cut_in_its_reply_is_not_repeated() {
     assert_eq!(store.get("a").await.unwrap(), Some(1));
     proxy.cut_after(8);
     store.set("a", &3).await.unwrap();
+    assert!(store.replace("a", &4).await.unwrap());
+    proxy.cut_after(8);
+    assert!(store.replace("a", &3).await.unwrap());
     proxy.cut_after(8);
     assert_eq!(store.get("a").await.unwrap(), Some(3));
 }
@@ -396,6 +399,7 @@ async fn a_server_that_can_only_be_read_says_so() {
     for error in [
         fails(only.set("a", &2).await),
         fails(only.insert("b", &2).await),
+        fails(only.replace("a", &2).await),
         fails(only.clear().await),
     ] {
         assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error:?}");

@@ -133,6 +133,7 @@ async fn a_table_of_the_older_layout_is_used_as_it_is() {
     assert_eq!(left, ["720"]);
     assert!(store.touch("ours", "1h").await.unwrap());
     assert!(!store.insert("ours", &4).await.unwrap());
+    assert!(!store.replace("over", &4).await.unwrap());
     assert!(store.insert("over", &4).await.unwrap());
     assert_eq!(store.prune().await.unwrap(), 0);
     assert_eq!(store.keys().await.unwrap(), ["ours", "over", "theirs"]);
@@ -373,6 +374,8 @@ async fn a_key_that_a_column_would_cut_is_refused_and_alone() {
             .await
             .and(store.insert("c     ", &1).await),
     );
+    assert_eq!(error.kind(), ErrorKind::InvalidKey);
+    let error = fails(store.replace("abcde ", &1).await);
     assert_eq!(error.kind(), ErrorKind::InvalidKey);
     let abcde = store.get::<String>("abcde").await.unwrap();
     assert_eq!(abcde.as_deref(), Some("abcde"));

@@ -150,7 +150,7 @@ async fn keys_that_are_no_text_are_left_out_and_left_alone() {
 }
 
 #[tokio::test]
-async fn insert_and_touch_and_evict_say_what_they_did() {
+async fn insert_and_replace_and_touch_and_evict_say_what_they_did() {
     let Some(redis) = Redis::start() else { return };
     let store = open(&redis);
     let tries = join_all((0..32).map(|n| {
@@ -158,6 +158,12 @@ async fn insert_and_touch_and_evict_say_what_they_did() {
         async move { store.insert("once", &n).expires("1h").await.unwrap() }
     }));
     assert_eq!(tries.await.into_iter().filter(|done| *done).count(), 1);
+    let winner = store.get::<u32>("once").await.unwrap().unwrap();
+    assert!(store.replace("once", &winner).await.unwrap());
+    assert_eq!(redis.command(&["PTTL", "once"]), "-1");
+    assert!(!store.replace("missing", &1).expires("1h").await.unwrap());
+    assert_eq!(redis.command(&["EXISTS", "missing"]), "0");
+    assert!(store.replace("once", &winner).expires("1h").await.unwrap());
     assert!(store.touch("once", Expires::NEVER).await.unwrap());
     assert!(store.touch("once", Expires::NEVER).await.unwrap());
     assert_eq!(redis.command(&["PTTL", "once"]), "-1");

@@ -174,6 +174,23 @@ async fn an_insert_that_was_sent_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_replace_is_sent_again_unless_it_would_find_what_it_did() {
+    let Some(redis) = Redis::start() else { return };
+    let proxy = Proxy::to(redis.address());
+    let store = kv(proxy.url(&redis.url())).unwrap();
+    store.set("a", &1).await.unwrap();
+    proxy.cut_after(0);
+    assert!(store.replace("a", &2).await.unwrap());
+    assert_eq!(store.get("a").await.unwrap(), Some(2));
+    proxy.cut_after(0);
+    let gone = store.replace("a", &3).expires(0).await;
+    let error = gone.unwrap_err();
+    is(&error, ErrorKind::Unreachable, true);
+    assert!(error.is_maybe_applied());
+    assert!(!store.replace("a", &4).await.unwrap());
+}
+
+#[tokio::test]
 async fn an_insert_after_the_server_has_closed_a_connection_that_rested_is_sent_on_a_new_one() {
     let Some(redis) = Redis::with(&["timeout 1"]) else {
         return;

@@ -201,6 +201,8 @@ fn keys_are_bytes_where_the_table_ignores_case() {
         assert!(!store.has("user:1").await?);
         store.del("user:1").await?;
         assert!(!store.touch("user:1", "1h").await?);
+        assert!(!store.replace("user:1", &9).await?);
+        assert_eq!(store.get::<i32>("User:1").await?, Some(1));
         // The table cannot hold both: an error, not a value that cannot be read again.
         assert_eq!(kind(store.set("user:1", &9).await), ErrorKind::InvalidKey);
         assert_eq!(

@@ -24,7 +24,7 @@
 ///
 /// **Tabs** see each other's writes, at once or as soon as the browser tells them. The HTML standard has no lock
 /// between them, so that `localstorage:` has no [`insert`](crate::Store::insert), `replace` and
-/// [`touch`](crate::Store::touch); `sessionstorage:`, on which one thread works, has both. Removing what has expired looks and
+/// [`touch`](crate::Store::touch); `sessionstorage:`, on which one thread works, has all three. Removing what has expired looks and
 /// removes in one step of this page: what another tab renews in that very instant is the one thing that it can't see.
 ///
 /// A listing looks at all keys, and reads the values of those that begin with the prefix. It takes the keys first: what is written

@@ -66,6 +66,7 @@ async fn what_is_no_entry_is_corrupt_to_get_left_out_of_listings_and_kept() {
     fails(store.get::<Value>("p:foreign").await, ErrorKind::Corrupt);
     fails(store.touch("p:foreign", "1h").await, ErrorKind::Corrupt);
     fails(store.insert("p:foreign", &1).await, ErrorKind::Corrupt);
+    fails(store.replace("p:foreign", &1).await, ErrorKind::Corrupt);
     assert_eq!(store.keys().await.unwrap(), ["p:mine", "q"]);
     assert_eq!(store.prune().await.unwrap(), 0);
 

@@ -89,18 +89,24 @@ async fn what_waits_goes_in_a_handful_of_requests() {
 async fn writes_to_a_key_keep_their_order() {
     let (store, _, _) = served(SOME).await;
     for round in 0..20 {
-        let (set, insert, touch, del, last) = tokio::join!(
+        let (set, insert, touch, del, replace, last) = tokio::join!(
             store.set("a", &1),
             store.insert("a", &2),
             store.touch("a", "1h"),
             store.del("a"),
+            store.replace("a", &4),
             store.insert("a", &3),
         );
         set.unwrap();
         del.unwrap();
         assert_eq!(
-            (insert.unwrap(), touch.unwrap(), last.unwrap()),
-            (false, true, true)
+            (
+                insert.unwrap(),
+                touch.unwrap(),
+                replace.unwrap(),
+                last.unwrap()
+            ),
+            (false, true, false, true)
         );
         assert_eq!(store.get::<u8>("a").await.unwrap(), Some(3), "{round}");
         let sets = join_all((0..50).map(|n| store.set("a", &n)));

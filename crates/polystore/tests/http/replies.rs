@@ -103,6 +103,13 @@ async fn what_may_be_repeated_is_and_an_insert_never() {
         let server = at_first(passing.clone());
         store(&server).set("a", &1).await.unwrap();
         assert_eq!(server.lines(), ["PUT /a", "PUT /a"]);
+        let server = at_first(passing.clone());
+        assert!(store(&server).replace("a", &1).await.unwrap());
+        assert_eq!(server.lines(), ["PUT /a", "PUT /a"]);
+        let server = at_first(passing.clone());
+        // The first one may have removed it: the second would find nothing.
+        let replace = store(&server).replace("a", &1).expires(0).await;
+        fails(replace, ErrorKind::Unreachable);
         let server = at_first(passing);
         let insert = store(&server).insert("a", &1).await;
         let error = fails(insert, ErrorKind::Unreachable);

@@ -93,6 +93,7 @@ async fn what_a_server_of_the_npm_package_cannot_do_is_not_sent() {
         fails(batch, ErrorKind::InvalidKey);
     }
     fails(store.insert("a", &1).await, ErrorKind::Unsupported);
+    fails(store.replace("a", &1).await, ErrorKind::Unsupported);
     fails(store.touch("a", 1).await, ErrorKind::Unsupported);
     fails(store.prune().await, ErrorKind::Unsupported);
     fails(store.ttl("a").await, ErrorKind::Unsupported);
@@ -145,6 +146,7 @@ async fn the_whole_protocol_is_used_where_it_is_spoken() {
             "{\"key\":\"b\",\"value\":1,\"ttl\":9.5}\n{\"key\":\"c\",\"value\":2}\n",
         ),
         "PUT" if request.header("if-none-match").is_some() => Answer::ours(412, "{}"),
+        "PUT" if request.header("if-match").is_some() => Answer::ours(412, "{}"),
         "PATCH" => Answer::ours(404, r#"{"kind":"not_found"}"#),
         "POST" if request.target == "/_/get" => Answer::ours(200, "{\"key\":\"a\",\"value\":1}\n"),
         "POST" => Answer::ours(200, r#"{"del":2,"evicted":true}"#),
@@ -152,6 +154,7 @@ async fn the_whole_protocol_is_used_where_it_is_spoken() {
     });
     let store = store(&server);
     assert!(!store.insert("a", &1).await.unwrap());
+    assert!(!store.replace("a", &1).await.unwrap());
     assert!(!store.touch("a", Expires::NEVER).await.unwrap());
     let found = store.get_many::<u8>(["a", "b"]).await.unwrap();
     assert_eq!(found.into_iter().collect::<Vec<_>>(), [("a".to_owned(), 1)]);
@@ -168,6 +171,7 @@ async fn the_whole_protocol_is_used_where_it_is_spoken() {
     assert_eq!(
         server.lines(),
         [
+            "PUT /a",
             "PUT /a",
             "PATCH /a?expires=never",
             "POST /_/get",
