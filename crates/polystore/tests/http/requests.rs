@@ -180,8 +180,8 @@ async fn the_whole_protocol_is_used_where_it_is_spoken() {
             "POST /_/evict",
         ]
     );
-    assert_eq!(seen[3].body, r#"{"keys":["a","b"]}"#);
-    assert_eq!(seen[3].header("accept"), Some("application/x-ndjson"));
-    assert_eq!(seen[5].header("accept"), Some("application/x-ndjson"));
-    assert_eq!(seen[6].body, r#"{"key":"a","value":2}"#);
+    assert_eq!(seen[4].body, r#"{"keys":["a","b"]}"#);
+    assert_eq!(seen[4].header("accept"), Some("application/x-ndjson"));
+    assert_eq!(seen[6].header("accept"), Some("application/x-ndjson"));
+    assert_eq!(seen[7].body, r#"{"key":"a","value":2}"#);
 }
