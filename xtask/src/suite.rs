@@ -20,7 +20,10 @@ pub(crate) fn run(extra: &[String]) -> Outcome<Report> {
     if packages.is_empty() {
         command.arg("--workspace");
     }
-    command.args(extra).envs(prepared.environment);
+    // Cargo refuses to be told twice, and would say so only now.
+    let told = |word: &&String| ["--all-features", "--no-fail-fast"].contains(&word.as_str());
+    command.args(extra.iter().filter(|word| !told(word)));
+    command.envs(prepared.environment);
     // Cargo writes to our pipe and can't see whose terminal is behind it.
     if std::io::stdout().is_terminal() && std::env::var_os("CARGO_TERM_COLOR").is_none() {
         command.env("CARGO_TERM_COLOR", "always");

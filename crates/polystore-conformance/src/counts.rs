@@ -22,9 +22,30 @@ pub(crate) struct Count {
     pub(crate) skipped: u64,
 }
 
+impl Count {
+    fn total(&self) -> u64 {
+        self.passed + self.skipped
+    }
+}
+
+/// What the table and a run say differently, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    /// The stores whose counts differ; none where the table itself cannot be used.
+    pub(crate) stores: Vec<String>,
+    pub(crate) message: String,
+}
+
+impl From<String> for Problem {
+    fn from(message: String) -> Self {
+        let stores = Vec::new();
+        Self { stores, message }
+    }
+}
+
 /// Compares the table at `path` with what was `found`, or writes it. Stores that did not
 /// take part keep their line.
-pub(crate) fn settle(path: &Path, found: &Counts) -> Result<(), String> {
+pub(crate) fn settle(path: &Path, found: &Counts) -> Result<(), Problem> {
     let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         read => read.map_err(|error| format!("could not read {}: {error}", path.display()))?,
@@ -35,18 +56,33 @@ pub(crate) fn settle(path: &Path, found: &Counts) -> Result<(), String> {
     })?;
     if std::env::var_os(UPDATE).is_some_and(|value| value == "1") {
         kept.extend(found.clone());
+        for store in stale(&kept, found) {
+            eprintln!("{store}: did not take part, and keeps a line of another number of tests.");
+        }
         return fs::write(path, print(&kept))
-            .map_err(|error| format!("could not write {}: {error}", path.display()));
+            .map_err(|error| format!("could not write {}: {error}", path.display()).into());
     }
     let differences = compare(&kept, found);
     if differences.is_empty() {
         return Ok(());
     }
-    let path = path.display();
-    Err(format!(
-        "{differences}If that is meant, write it to {path} by running this once more with \
+    let (stores, lines): (Vec<_>, Vec<_>) = differences.into_iter().unzip();
+    let (lines, path) = (lines.join("\n"), path.display());
+    let message = format!(
+        "{lines}\nIf that is meant, write it to {path} by running this once more with \
          {UPDATE}=1. A test that is newly skipped may hide a failure."
-    ))
+    );
+    Err(Problem { stores, message })
+}
+
+/// The stores whose lines are of another number of tests than each that took part had: of before tests came
+/// or went, and wrong where they do take part.
+fn stale<'a>(kept: &'a Counts, found: &Counts) -> Vec<&'a str> {
+    let Some(now) = found.values().map(Count::total).max() else {
+        return Vec::new();
+    };
+    let lines = kept.iter().filter(|(_, count)| count.total() != now);
+    lines.map(|(store, _)| store.as_str()).collect()
 }
 
 fn parse(text: &str) -> Result<Counts, &str> {
@@ -72,24 +108,22 @@ fn print(counts: &Counts) -> String {
     text
 }
 
-fn compare(kept: &Counts, found: &Counts) -> String {
-    let mut text = String::new();
-    for (store, now) in found {
+/// The stores whose counts are not those on record, each with what to say of it.
+fn compare(kept: &Counts, found: &Counts) -> Vec<(String, String)> {
+    let differs = |(store, now): (&String, &Count)| {
         let Count { passed, skipped } = now;
-        let _ = match kept.get(store) {
-            Some(before) if before == now => Ok(()),
-            Some(before) => writeln!(
-                text,
-                "{store}: {passed} passed and {skipped} were skipped, where {} and {} are expected.",
+        let expected = match kept.get(store) {
+            Some(before) if before == now => return None,
+            Some(before) => format!(
+                "where {} and {} are expected",
                 before.passed, before.skipped
             ),
-            None => writeln!(
-                text,
-                "{store}: {passed} passed and {skipped} were skipped, and nothing is on record."
-            ),
+            None => "and nothing is on record".to_owned(),
         };
-    }
-    text
+        let line = format!("{store}: {passed} passed and {skipped} were skipped, {expected}.");
+        Some((store.clone(), line))
+    };
+    found.iter().filter_map(differs).collect()
 }
 
 #[cfg(test)]
@@ -116,19 +150,30 @@ mod tests {
             ("folder".to_owned(), count(100, 2)),
             ("memory".to_owned(), count(100, 2)),
         ]);
-        assert_eq!(
-            compare(&kept, &Counts::from([("folder".to_owned(), count(100, 2))])),
-            ""
-        );
+        let same = Counts::from([("folder".to_owned(), count(100, 2))]);
+        assert_eq!(compare(&kept, &same), []);
         let found = Counts::from([
             ("memory".to_owned(), count(99, 3)),
             ("new".to_owned(), count(1, 1)),
         ]);
-        let text = compare(&kept, &found);
+        let (stores, lines): (Vec<_>, Vec<_>) = compare(&kept, &found).into_iter().unzip();
+        assert_eq!(stores, ["memory", "new"]);
         assert!(
-            text.contains("memory: 99 passed and 3 were skipped, where 100 and 2"),
-            "{text}"
+            lines[0].contains("memory: 99 passed and 3 were skipped, where 100 and 2"),
+            "{lines:?}"
         );
-        assert!(text.contains("new: 1 passed"), "{text}");
+        assert!(lines[1].contains("new: 1 passed"), "{lines:?}");
+    }
+
+    #[test]
+    fn lines_of_stores_that_were_away_when_tests_came_are_told() {
+        let kept = Counts::from([
+            ("folder".to_owned(), count(100, 5)),
+            ("memory".to_owned(), count(103, 2)),
+            ("redis".to_owned(), count(90, 12)),
+        ]);
+        let found = Counts::from([("memory".to_owned(), count(103, 2))]);
+        assert_eq!(stale(&kept, &found), ["redis"]);
+        assert!(stale(&kept, &Counts::new()).is_empty());
     }
 }

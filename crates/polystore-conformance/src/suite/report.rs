@@ -52,16 +52,14 @@ impl Suite {
             return conclusion.exit_code();
         }
         let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-        match self
+        let settled = self
             .counts
-            .map_or(Ok(()), |path| counts::settle(&path, &tally))
-        {
-            Ok(()) => conclusion.exit_code(),
-            Err(message) => {
-                eprintln!("{message}\n");
-                ExitCode::FAILURE
-            }
+            .map_or(Ok(()), |path| counts::settle(&path, &tally));
+        if let Err(problem) = settled {
+            tell(&problem);
+            return ExitCode::FAILURE;
         }
+        conclusion.exit_code()
     }
 
     /// Tries, one after another, the properties that `wanted` picks by name, and gives what
@@ -81,6 +79,25 @@ impl Suite {
         }
         trials
     }
+}
+
+/// As tests that failed are told: whoever reads only which tests failed and how many has to see these too.
+fn tell(problem: &counts::Problem) {
+    let names = match &problem.stores[..] {
+        [] => vec!["counts on record".to_owned()],
+        stores => stores
+            .iter()
+            .map(|store| format!("{store}::count on record"))
+            .collect(),
+    };
+    for name in &names {
+        println!("test {name} ... FAILED");
+    }
+    let failed = names.len();
+    println!("\n{}\n", problem.message);
+    println!(
+        "test result: FAILED. 0 passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out\n"
+    );
 }
 
 impl Candidate {
