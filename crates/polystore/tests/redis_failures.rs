@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::TryStreamExt;
 use futures_util::future::join_all;
-use polystore_kv::{Error, ErrorKind, Store, kv};
+use polystore_kv::{Error, ErrorKind, Expires, Scan, Store, kv};
 use polystore_servers::{Proxy, Redis, RedisCluster, RedisSentinel, Tls};
 use tokio::task::JoinHandle;
 
@@ -397,6 +398,15 @@ async fn a_full_server_can_still_be_read_and_emptied() {
     is(&error, ErrorKind::Full, false);
     assert!(!error.is_maybe_applied());
     assert!(store.get::<String>("0").await.unwrap().is_some());
+    // What takes two commands too: an export of it, say, when it is needed most.
+    assert_eq!(store.ttl("0").await.unwrap(), Some(Expires::NEVER));
+    assert!(store.entry("0").await.unwrap().is_some());
+    let all: Vec<_> = store.scan(Scan::new()).try_collect().await.unwrap();
+    assert_eq!(all.len(), written);
+    assert!(store.touch("0", "1h").await.unwrap());
+    assert!(store.touch("0", Expires::NEVER).await.unwrap());
+    assert_eq!(store.ttl("0").await.unwrap(), Some(Expires::NEVER));
+    assert!(!store.touch("missing", Expires::NEVER).await.unwrap());
     store.clear().await.unwrap();
     store.set("a", &1).await.unwrap();
 }

@@ -170,6 +170,15 @@ pub(super) fn evict(key: &str, seen: &Entry) -> Cmd {
     command
 }
 
+/// Both commands about the key at once, as a transaction does it: for users who may run scripts, but also
+/// where the server's memory is used up. It refuses each command inside a transaction then, whatever it does.
+pub(super) fn both_by_script(key: &str, names: [&str; 2]) -> Cmd {
+    const SCRIPT: &str = "return { redis.pcall(ARGV[1], KEYS[1]), redis.pcall(ARGV[2], KEYS[1]) }";
+    let mut command = cmd("EVAL");
+    command.arg(SCRIPT).arg(1).arg(key).arg(&names);
+    command
+}
+
 /// What GET gave.
 pub(super) fn entry(reply: Value, expiry: Expiry) -> Result<Option<Entry>> {
     match reply {
@@ -228,6 +237,7 @@ pub(super) fn is_there(reply: &Value) -> Result<bool> {
 pub(super) fn number(reply: &Value) -> Result<i64> {
     match reply {
         Value::Int(number) => Ok(*number),
+        Value::ServerError(error) => Err(failure::of_command(error)),
         _ => Err(failure::unexpected()),
     }
 }

@@ -256,10 +256,7 @@ impl Listing {
                         .collect(),
                     (true, true) => keys
                         .iter()
-                        .map(|key| {
-                            let both = vec![command::get(key), command::about("PTTL", key)];
-                            Ask::atomic(key, both)
-                        })
+                        .map(|key| Ask::both(key, ["GET", "PTTL"]))
                         .collect(),
                 };
                 let mut entries = Vec::with_capacity(keys.len());

@@ -53,10 +53,7 @@ impl Read {
     fn ask(&self) -> Option<Ask<'_>> {
         match self {
             Self::Get(_) | Self::GetMany(_) => None,
-            Self::Entry(key) => Some(Ask::atomic(
-                key,
-                vec![command::get(key), command::about("PTTL", key)],
-            )),
+            Self::Entry(key) => Some(Ask::both(key, ["GET", "PTTL"])),
             Self::Has(key) => Some(Ask::one(key, command::about("TYPE", key))),
         }
     }

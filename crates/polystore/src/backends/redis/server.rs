@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, Value};
 
-use super::failure;
 use super::source::Source;
-use super::wire::{Answer, Ask, Lost, Node, Wire};
+use super::wire::{Answer, Ask, Commands, Lost, Node, Wire};
+use super::{command, failure};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Link;
 use crate::runtime::{self, persist, timed_out, timeout};
@@ -71,9 +71,36 @@ impl Server {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends all of it once, and gives what came back for each. Of `writes`, what may have been done
+    /// Sends all of it, and gives what came back for each. Of `writes`, what may have been done
     /// without an answer is said to be so.
     pub(super) async fn ask(&self, asks: Vec<Ask<'_>>, writes: bool) -> Vec<Result<Value>> {
+        let both = |(place, ask): (usize, &Ask<'_>)| match ask.commands {
+            Commands::Both(names) => Some((place, names)),
+            Commands::One(_) => None,
+        };
+        let both: Vec<_> = asks.iter().enumerate().filter_map(both).collect();
+        let keys: Vec<_> = both.iter().map(|(place, _)| asks[*place].key).collect();
+        let mut answers = self.ask_once(asks, writes).await;
+        let is_full = |answer: &Result<Value>| {
+            let error = answer.as_ref().err();
+            error.is_some_and(|error| error.kind() == ErrorKind::Full)
+        };
+        let refused = both.into_iter().zip(keys);
+        let refused = refused.filter(|((place, _), _)| is_full(&answers[*place]));
+        let (places, again): (Vec<_>, Vec<_>) = refused
+            .map(|((place, names), key)| {
+                (place, Ask::one(key, command::both_by_script(key, names)))
+            })
+            .unzip();
+        if !again.is_empty() {
+            for (place, answer) in places.into_iter().zip(self.ask_once(again, writes).await) {
+                answers[place] = answer;
+            }
+        }
+        answers
+    }
+
+    async fn ask_once(&self, asks: Vec<Ask<'_>>, writes: bool) -> Vec<Result<Value>> {
         let count = asks.len();
         let unclear = |error: Error| match writes {
             true => error.with_maybe_applied(),

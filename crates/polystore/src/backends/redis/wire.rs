@@ -9,7 +9,7 @@ use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr
 use redis::{Cmd, ErrorKind as Kind, Pipeline, RedisError, ServerErrorKind, Value};
 use tokio::task::JoinHandle;
 
-use super::failure;
+use super::{command, failure};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What is asked about one key, for its server to answer at once.
@@ -20,8 +20,8 @@ pub(super) struct Ask<'a> {
 
 pub(super) enum Commands {
     One(Cmd),
-    /// With nothing of anybody else's in between. What comes back is an array.
-    Atomic(Vec<Cmd>),
+    /// Both about the key, with nothing of anybody else's in between. What comes back is an array.
+    Both([&'static str; 2]),
 }
 
 impl<'a> Ask<'a> {
@@ -30,8 +30,8 @@ impl<'a> Ask<'a> {
         Self { key, commands }
     }
 
-    pub(super) fn atomic(key: &'a str, commands: Vec<Cmd>) -> Self {
-        let commands = Commands::Atomic(commands);
+    pub(super) fn both(key: &'a str, names: [&'static str; 2]) -> Self {
+        let commands = Commands::Both(names);
         Self { key, commands }
     }
 }
@@ -191,11 +191,11 @@ async fn ask_one<C: ConnectionLike>(
                 pipeline.add_command(command);
                 before.push(0);
             }
-            Commands::Atomic(commands) => {
-                before.push(commands.len() + 1);
+            Commands::Both(names) => {
+                before.push(names.len() + 1);
                 pipeline.cmd("MULTI");
-                for command in commands {
-                    pipeline.add_command(command);
+                for name in names {
+                    pipeline.add_command(command::about(name, ask.key));
                 }
                 pipeline.cmd("EXEC");
             }
@@ -266,11 +266,11 @@ async fn ask_key(mut cluster: ClusterConnection, ask: Ask<'_>) -> Answer {
                 },
             }
         }
-        Commands::Atomic(commands) => {
-            let mut pipeline = Pipeline::with_capacity(commands.len());
+        Commands::Both(names) => {
+            let mut pipeline = Pipeline::with_capacity(names.len());
             pipeline.atomic();
-            for command in commands {
-                pipeline.add_command(command);
+            for name in names {
+                pipeline.add_command(command::about(name, ask.key));
             }
             let before = pipeline.len() + 1;
             match cluster

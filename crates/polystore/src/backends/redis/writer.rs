@@ -6,7 +6,8 @@ use std::sync::Arc;
 use redis::Value;
 
 use super::command::{self, Stay};
-use super::server::{self, Server};
+use super::failure;
+use super::server::Server;
 use super::wire::Ask;
 use crate::entry::{Entry, Expiry};
 use crate::error::{Error, Result};
@@ -53,11 +54,7 @@ impl Writer {
             Write::Replace(key, entry) => asks.push(Ask::one(key, command::replace(key, entry))),
             Write::Touch(key, expiry) => asks.push(match Stay::until(*expiry) {
                 Stay::Over => Ask::one(key, command::about("UNLINK", key)),
-                Stay::ForEver => {
-                    let (persist, exists) = ("PERSIST", "EXISTS");
-                    let both = vec![command::about(persist, key), command::about(exists, key)];
-                    Ask::atomic(key, both)
-                }
+                Stay::ForEver => Ask::both(key, ["PERSIST", "EXISTS"]),
                 Stay::Millis(millis) => {
                     let mut expire = command::about("PEXPIRE", key);
                     expire.arg(millis);
@@ -93,8 +90,10 @@ impl Writer {
                 Write::Insert(..) => command::was_inserted(&value),
                 Write::Replace(..) => command::was_replaced(&value),
                 Write::Touch(..) | Write::Evict(..) => match value {
+                    // Any of them may have been refused; the last one counts.
                     Value::Array(both) => {
-                        both.last().map_or_else(server::unexpected, command::number)
+                        let numbers: Result<Vec<_>> = both.iter().map(command::number).collect();
+                        numbers.and_then(|all| all.last().copied().ok_or_else(failure::unexpected))
                     }
                     value => command::number(&value),
                 }
