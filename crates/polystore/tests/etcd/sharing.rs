@@ -175,3 +175,31 @@ async fn what_is_touched_all_the_time_goes_with_a_clear() {
     touching.abort();
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// A session that all of a page's requests change, a lock that is held.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_of_one_key_share_requests_too() {
+    let Some(etcd) = Etcd::start() else { return };
+    let proxy = Proxy::to(etcd.address());
+    let store = kv(proxy.url(&etcd.url())).unwrap();
+    store.set("a", &0).await.unwrap();
+    proxy.delay(Duration::from_millis(50), Duration::ZERO);
+    let before = proxy.counts();
+    let changes = (0..200).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            match number % 4 {
+                0 => store.touch("a", "1h").await,
+                _ => store.replace("a", &number).await,
+            }
+        })
+    });
+    for changed in join_all(changes.collect::<Vec<_>>()).await {
+        assert!(changed.unwrap().unwrap(), "it was there all the time");
+    }
+    let requests = proxy.counts() - before;
+    assert!(requests.requests <= 100, "{requests:?}");
+    assert!(store.get::<u32>("a").await.unwrap() > Some(0));
+    store.del("a").await.unwrap();
+    assert!(!store.replace("a", &1).await.unwrap());
+}

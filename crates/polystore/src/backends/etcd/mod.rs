@@ -175,7 +175,7 @@ fn key_of(key: &str) -> Result<Bytes> {
     Ok(Bytes::copy_from_slice(key.as_bytes()))
 }
 
-fn put_of(entry: &Entry) -> Result<Put> {
+fn put_of(entry: Entry) -> Result<Put> {
     if entry.json().len() > MOST_VALUE_BYTES {
         return Err(Error::new(
             ErrorKind::InvalidValue,
@@ -237,7 +237,7 @@ impl Backend for Etcd {
     }
 
     async fn set(&self, key: &str, entry: Entry) -> Result<()> {
-        let op = Op::put(&key_of(key)?, put_of(&entry)?);
+        let op = Op::put(&key_of(key)?, put_of(entry)?);
         self.write(op).await.map(drop)
     }
 
@@ -251,7 +251,7 @@ impl Backend for Etcd {
         // What cannot be written fails before anything is.
         let mut ops = Vec::with_capacity(entries.len());
         for (key, entry) in entries {
-            let op = key_of(&key).and_then(|bytes| Ok(Op::put(&bytes, put_of(&entry)?)));
+            let op = key_of(&key).and_then(|bytes| Ok(Op::put(&bytes, put_of(entry)?)));
             ops.push(op.map_err(|error| error.with_key(&key))?);
         }
         self.write_all(ops).await
@@ -271,7 +271,7 @@ impl Backend for Etcd {
 
     async fn insert(&self, key: &str, entry: Entry) -> Result<bool> {
         let key = key_of(key)?;
-        let put = put_of(&entry)?;
+        let put = put_of(entry)?;
         self.within(async {
             let mut revision = 0;
             loop {
@@ -290,13 +290,16 @@ impl Backend for Etcd {
     }
 
     async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
-        let put = put_of(&entry)?;
-        self.change(key, |_| put.clone()).await
+        let put = put_of(entry)?;
+        let replace = |key: &Bytes, revision, _| Op::replace_if(key, revision, put.clone());
+        self.change(key, replace).await
     }
 
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
-        self.change(key, |entry| Put::new(&entry.with_expiry(expiry)))
-            .await
+        let touch = |key: &Bytes, revision, entry: Entry| {
+            Op::touch_if(key, revision, Put::new(entry.with_expiry(expiry)))
+        };
+        self.change(key, touch).await
     }
 
     async fn evict(&self, key: &str, seen: &Entry) -> Result<bool> {
@@ -331,8 +334,12 @@ impl Backend for Etcd {
 }
 
 impl Etcd {
-    /// Puts what `new` makes of the live entry that is there, and gives whether there was one.
-    async fn change(&self, key: &str, new: impl Fn(Entry) -> Put + Send + Sync) -> Result<bool> {
+    /// Does what `new` makes of the live entry that is there and its revision, and gives whether there was one.
+    async fn change(
+        &self,
+        key: &str,
+        new: impl Fn(&Bytes, i64, Entry) -> Op + Send + Sync,
+    ) -> Result<bool> {
         let key = key_of(key)?;
         self.within(async {
             let mut found = self.write(Op::look(&key)).await?.found;
@@ -342,10 +349,9 @@ impl Etcd {
                 if entry.is_expired() {
                     return Ok(false);
                 }
-                let put = new(entry);
-                let is_over = put.is_over();
-                let op = Op::put_if(&key, kv.mod_revision, put);
+                let op = new(&key, kv.mod_revision, entry);
                 // Of what is over, a second attempt would find what the first one left.
+                let is_over = op.is_over();
                 let done = self.write(if is_over { op.once() } else { op }).await?;
                 if done.is_done {
                     return Ok(true);

@@ -1,5 +1,6 @@
 //! Writes that wait go in one transaction.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,13 +18,30 @@ use crate::entry::{Entry, Expiry, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::gather::Trip;
 
+/// What is around the JSON of a value, at most.
+const ENVELOPE: usize = 48;
+
 /// What is to be done to a key.
+#[derive(Clone)]
 pub(super) struct Op {
     key: Bytes,
     what: What,
     may_repeat: bool,
+    changes: Changes,
 }
 
+/// What a write with a condition makes of what was there with that revision.
+#[derive(Clone, Copy, PartialEq)]
+enum Changes {
+    /// Nothing was there, or nothing is to be.
+    Being,
+    /// Another expiry.
+    Expiry,
+    /// Another value, whatever its expiry.
+    Entry,
+}
+
+#[derive(Clone)]
 enum What {
     /// To read it after the writes before.
     Look,
@@ -35,10 +53,7 @@ enum What {
 }
 
 #[derive(Clone)]
-pub(super) struct Put {
-    text: Bytes,
-    expires: Option<Timestamp>,
-}
+pub(super) struct Put(Entry);
 
 /// What came of it.
 #[derive(Clone)]
@@ -50,25 +65,21 @@ pub(super) struct Done {
 }
 
 impl Put {
-    pub(super) fn new(entry: &Entry) -> Self {
-        let expires = match entry.expiry() {
-            Expiry::At(at) => Some(at),
-            _ => None,
-        };
-        Self {
-            text: entry.to_envelope().into(),
-            expires,
-        }
+    pub(super) fn new(entry: Entry) -> Self {
+        Self(entry)
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.expires.is_some_and(|at| at <= Timestamp::now())
+    fn expires(&self) -> Option<Timestamp> {
+        match self.0.expiry() {
+            Expiry::At(at) => Some(at),
+            _ => None,
+        }
     }
 
     fn request(&self, key: &Bytes, lease: i64) -> PutRequest {
         PutRequest {
             key: key.clone(),
-            value: self.text.clone(),
+            value: self.0.to_envelope().into(),
             lease,
         }
     }
@@ -80,6 +91,7 @@ impl Op {
             key,
             what,
             may_repeat: true,
+            changes: Changes::Being,
         }
     }
 
@@ -100,8 +112,30 @@ impl Op {
         Self::new(key.clone(), What::PutIf(revision, put))
     }
 
+    /// The same for a new value, whatever there is at that revision.
+    pub(super) fn replace_if(key: &Bytes, revision: i64, put: Put) -> Self {
+        Self {
+            changes: Changes::Entry,
+            ..Self::put_if(key, revision, put)
+        }
+    }
+
+    /// The same for what is there at that revision, with another expiry.
+    pub(super) fn touch_if(key: &Bytes, revision: i64, put: Put) -> Self {
+        Self {
+            changes: Changes::Expiry,
+            ..Self::put_if(key, revision, put)
+        }
+    }
+
     pub(super) fn del_if(key: &Bytes, revision: i64) -> Self {
         Self::new(key.clone(), What::DelIf(revision))
+    }
+
+    /// Whether it puts what has expired by now.
+    pub(super) fn is_over(&self) -> bool {
+        let expires = self.as_put().and_then(Put::expires);
+        expires.is_some_and(|at| at <= Timestamp::now())
     }
 
     /// It is never sent again once it may have been done.
@@ -112,9 +146,27 @@ impl Op {
         }
     }
 
-    /// Whether only the last one of several at the same key matters.
-    fn is_plain(&self) -> bool {
-        matches!(self.what, What::Put(_) | What::Del)
+    /// What comes to the same as it and the one `before` it at the same key, if one operation does.
+    fn after<'a>(&'a self, before: &Self) -> Option<Cow<'a, Self>> {
+        let (What::PutIf(seen, old), What::PutIf(also, new)) = (&before.what, &self.what) else {
+            let is_enough = matches!(
+                (&before.what, &self.what),
+                (What::Put(_) | What::Del, What::Put(_) | What::Del) | (What::Look, What::Look)
+            );
+            return is_enough.then_some(Cow::Borrowed(self));
+        };
+        // What is put once only is of the past, and leaves nothing to the next one.
+        if seen != also || !before.may_repeat || !self.may_repeat {
+            return None;
+        }
+        match (before.changes, self.changes) {
+            (Changes::Being, _) | (_, Changes::Being) => None,
+            (_, Changes::Entry) | (Changes::Expiry, Changes::Expiry) => Some(Cow::Borrowed(self)),
+            (Changes::Entry, Changes::Expiry) => {
+                let both = old.0.clone().with_expiry(new.0.expiry());
+                Some(Cow::Owned(Self::replace_if(&self.key, *seen, Put(both))))
+            }
+        }
     }
 
     fn as_put(&self) -> Option<&Put> {
@@ -160,23 +212,26 @@ impl Op {
 
 /// An operation, and those who asked for it.
 struct Step<'a> {
-    op: &'a Op,
+    op: Cow<'a, Op>,
     asked_by: Vec<usize>,
 }
 
-/// What can be done in one transaction after the other: none may have a key twice. Of writes without
-/// a condition that follow each other the last one is enough.
+/// What can be done in one transaction after the other: none may have a key twice. For some that follow each other
+/// at one key one is enough.
 fn rounds<'a>(ops: &[&'a Op], most: usize) -> Vec<Vec<Step<'a>>> {
     let mut rounds = Vec::new();
     let mut round: Vec<Step<'a>> = Vec::with_capacity(ops.len().min(most));
     let mut places: HashMap<&[u8], usize> = HashMap::with_capacity(ops.len().min(most));
     for (number, &op) in ops.iter().enumerate() {
-        match places.get(&op.key[..]) {
-            Some(&place) if op.is_plain() && round[place].op.is_plain() => {
-                round[place].op = op;
-                round[place].asked_by.push(number);
-                continue;
-            }
+        let place = places.get(&op.key[..]).copied();
+        if let Some(place) = place
+            && let Some(both) = op.after(&round[place].op)
+        {
+            round[place].op = both;
+            round[place].asked_by.push(number);
+            continue;
+        }
+        match place {
             Some(_) => {
                 rounds.push(std::mem::take(&mut round));
                 places.clear();
@@ -189,7 +244,7 @@ fn rounds<'a>(ops: &[&'a Op], most: usize) -> Vec<Vec<Step<'a>>> {
         }
         places.insert(&op.key, round.len());
         round.push(Step {
-            op,
+            op: Cow::Borrowed(op),
             asked_by: vec![number],
         });
     }
@@ -205,7 +260,7 @@ pub(super) struct Writes {
 impl Writes {
     /// Does all of them, if all conditions are met; else looks at all keys.
     async fn txn(&self, ops: &[&Op]) -> Result<TxnResponse, Failure> {
-        let expiries: Vec<_> = ops.iter().map(|op| op.as_put()?.expires).collect();
+        let expiries: Vec<_> = ops.iter().map(|op| op.as_put()?.expires()).collect();
         let leases = self.leases.of(&self.server, &expiries).await?;
         let reply = match ops {
             [
@@ -342,7 +397,7 @@ impl Trip for Writes {
                 continue;
             }
             let [free_ops, bound_ops] =
-                [&free, &bound].map(|steps| steps.iter().map(|step| step.op).collect::<Vec<_>>());
+                [&free, &bound].map(|steps| steps.iter().map(|step| &*step.op).collect::<Vec<_>>());
             let (free_done, bound_done) =
                 join(self.write_apart(&free_ops), self.write_apart(&bound_ops)).await;
             let steps = free.into_iter().chain(bound);
@@ -378,7 +433,7 @@ impl Trip for Writes {
 
     fn weight(op: &Op) -> usize {
         // A condition names the key twice more.
-        let text = op.as_put().map_or(0, |put| put.text.len());
+        let text = op.as_put().map_or(0, |put| put.0.json().len() + ENVELOPE);
         3 * op.key.len() + text + 64
     }
 
@@ -392,7 +447,7 @@ mod tests {
     use super::*;
 
     fn put(key: &'static str) -> Op {
-        Op::put(&Bytes::from_static(key.as_bytes()), Put::new(&entry()))
+        Op::put(&Bytes::from_static(key.as_bytes()), Put::new(entry()))
     }
 
     fn entry() -> Entry {
@@ -411,11 +466,35 @@ mod tests {
         let (a, b, c) = (put("a"), put("b"), put("c"));
         let key = Bytes::from_static(b"a");
         let (look, del) = (Op::look(&key), Op::del(&key));
-        let insert = Op::put_if(&key, 0, Put::new(&entry()));
+        let insert = Op::put_if(&key, 0, Put::new(entry()));
         // The last of plain writes is enough.
         assert_eq!(plan(&[&a, &b, &a, &del], 9), [vec![vec![0, 2, 3], vec![1]]]);
         let kept = rounds(&[&a, &del], 9);
         assert!(matches!(kept[0][0].op.what, What::Del));
+        // So is one look, and for changes to what all of them saw one that has them all.
+        let looks = [&Op::look(&key), &look];
+        assert_eq!(plan(&looks, 9), [vec![vec![0, 1]]]);
+        let seen = |revision| {
+            let put = |json: &str, expiry| Put::new(Entry::from_stored(json, expiry));
+            let replace = Op::replace_if(&key, revision, put("2", Expiry::Never));
+            let soon = Expiry::At(Timestamp::MAX);
+            (Op::touch_if(&key, revision, put("1", soon)), replace)
+        };
+        let ((touch, replace), (later, other)) = (seen(7), seen(8));
+        assert_eq!(
+            plan(&[&touch, &touch, &replace, &replace, &touch], 9),
+            [vec![vec![0, 1, 2, 3, 4]]]
+        );
+        let both = &rounds(&[&replace, &touch], 9)[0][0];
+        let put = &both.op.as_put().unwrap().0;
+        assert_eq!(
+            (put.json(), put.expiry()),
+            ("2", Expiry::At(Timestamp::MAX))
+        );
+        assert_eq!(plan(&[&touch, &later], 9).len(), 2);
+        assert_eq!(plan(&[&replace, &other], 9).len(), 2);
+        assert_eq!(plan(&[&replace, &seen(7).1.once()], 9).len(), 2);
+        assert_eq!(plan(&[&insert, &replace], 9).len(), 2);
         // A condition or a look has a round of its own.
         assert_eq!(
             plan(&[&a, &insert, &b, &look, &a], 9),
