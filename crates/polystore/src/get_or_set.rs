@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -180,20 +182,23 @@ async fn find(store: &Store, request: Request<'_>) -> Result<Entry> {
         Some((entry, true)) => Some(entry),
         None => None,
     };
-    let flight = store.shared.flights.board(&key);
+    let seat = store.shared.flights.board(&key);
+    let flight = &seat.flight;
     if let Some(old) = &old
         && flight.attempt.is_under_way()
     {
         return Ok(old.clone());
     }
     let begin = || {
-        let (store, key, computing) = (store.clone(), key.clone(), (request.compute)());
-        let renewing = async move { renew(&store, &key, &lifetime, computing).await };
-        // One that panics must not take the others along.
+        flight.begin();
+        let (store, key, flight) = (store.clone(), key.clone(), Arc::clone(flight));
+        let panicked = |_| Error::new(ErrorKind::Compute, "computing the value panicked");
+        // One that panics must not take the others along, wherever it does.
+        let computing = catch_unwind(AssertUnwindSafe(request.compute)).map_err(panicked);
+        let renewing = async move { renew(&store, &key, &lifetime, &flight, computing?).await };
         let renewing = AssertUnwindSafe(renewing).catch_unwind();
-        let panicked = || Error::new(ErrorKind::Compute, "computing the value panicked");
         renewing
-            .map(move |done| done.unwrap_or_else(|_| Err(panicked())))
+            .map(move |done| done.map_err(panicked).flatten())
             .boxed()
     };
     let renewed = flight.attempt.join(|| None, begin, |_| ()).await;
@@ -227,23 +232,44 @@ async fn renew(
     store: &Store,
     key: &str,
     lifetime: &Lifetime,
+    flight: &Flight,
     computing: BoxFuture<'static, Result<Arc<str>>>,
 ) -> Result<Entry> {
     // Somebody may have set it since they looked.
-    if let Some((entry, false)) = live(store, key, lifetime).await? {
-        return Ok(entry);
-    }
+    let stale = match live(store, key, lifetime).await? {
+        Some((entry, false)) => return Ok(entry),
+        stale => stale.map(|(entry, _)| entry),
+    };
     let json = computing.await?;
     let expiry = lifetime.kept.map(Expires::to_expiry).transpose()?.flatten();
     let entry = Entry::from_stored(json, expiry.unwrap_or(Expiry::Never));
-    // Null is no value: it is computed each time.
-    if expiry.is_some() && !entry.is_null() {
-        store.shared.check_open()?;
-        let backend = &store.shared.backend;
+    store.shared.check_open()?;
+    if !flight.lands() {
+        return Ok(entry);
+    }
+    let backend = &store.shared.backend;
+    let kept = if expiry.is_some() && !entry.is_null() {
         match backend.set_now(key, entry.clone()) {
-            Ok(done) => done?,
-            Err(entry) => backend.set(key, entry).await?,
+            Ok(done) => done,
+            Err(entry) => backend.set(key, entry).await,
         }
+    } else if let Some(stale) = stale {
+        // Null is no value, and what is not kept does not leave an older one: it is computed each time.
+        backend.evict(key, &stale).await.map(drop)
+    } else {
+        Ok(())
+    };
+    match kept {
+        // It was computed all the same, and whoever asked wants the value.
+        Err(error) if !error.is_usage() || error.kind() == ErrorKind::InvalidValue => {
+            tracing::warn!(
+                backend = &*store.kind(),
+                kind = ?error.kind(),
+                "a value was computed but could not be kept"
+            );
+        }
+        Err(error) if error.kind() != ErrorKind::Unsupported => return Err(error),
+        _ => {}
     }
     Ok(entry)
 }
@@ -258,42 +284,138 @@ fn not_computed<E: Into<BoxError>>(error: E) -> Error {
 
 /// What is being computed, by the keys as the backend has them.
 #[derive(Default)]
-pub(crate) struct Flights(Mutex<HashMap<String, Weak<Attempt<Entry>>>>);
-
-/// A seat in one of them. The last one to leave takes it off the list.
-struct Flight<'a> {
-    flights: &'a Flights,
-    key: &'a str,
-    attempt: Arc<Attempt<Entry>>,
+pub(crate) struct Flights {
+    list: Mutex<HashMap<String, Weak<Flight>>>,
+    /// How many there are, for writes to look at: mostly there is none.
+    count: AtomicUsize,
 }
 
-impl Flights {
-    fn board<'a>(&'a self, key: &'a str) -> Flight<'a> {
-        let mut list = self.list();
-        let attempt = list.get(key).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let attempt = Arc::new(Attempt::default());
-            list.insert(key.to_owned(), Arc::downgrade(&attempt));
-            attempt
-        });
-        Flight {
-            flights: self,
-            key,
-            attempt,
+/// A computation, and what becomes of its value.
+#[derive(Default)]
+pub(crate) struct Flight {
+    attempt: Attempt<Entry>,
+    phase: Mutex<Phase>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Phase {
+    #[default]
+    Computing,
+    /// Whoever changes the key meanwhile has to wait for it, to be the last one.
+    Writing,
+    /// The key has changed since it began: its value may be of before that, and is not kept.
+    Overtaken,
+}
+
+impl Flight {
+    fn begin(&self) {
+        let mut phase = self.phase();
+        if *phase == Phase::Writing {
+            *phase = Phase::Computing;
         }
     }
 
-    fn list(&self) -> MutexGuard<'_, HashMap<String, Weak<Attempt<Entry>>>> {
+    /// Whether the value may be kept; from then on it is being written.
+    fn lands(&self) -> bool {
+        let mut phase = self.phase();
+        if *phase == Phase::Computing {
+            *phase = Phase::Writing;
+        }
+        *phase == Phase::Writing
+    }
+
+    /// Whether it was not too late for that.
+    fn is_overtaken(&self) -> bool {
+        let mut phase = self.phase();
+        if *phase == Phase::Computing {
+            *phase = Phase::Overtaken;
+        }
+        *phase == Phase::Overtaken
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
         // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it has written.
+    pub(crate) async fn settle(&self) {
+        self.attempt.settle().await;
     }
 }
 
-impl Drop for Flight<'_> {
+/// A seat in one of them. The last one to leave takes it off the list.
+struct Seat<'a> {
+    flights: &'a Flights,
+    key: &'a str,
+    flight: Arc<Flight>,
+}
+
+impl Flights {
+    fn board<'a>(&'a self, key: &'a str) -> Seat<'a> {
+        let mut list = self.list();
+        let flight = list.get(key).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let flight = Arc::<Flight>::default();
+            list.insert(key.to_owned(), Arc::downgrade(&flight));
+            self.count.store(list.len(), Ordering::SeqCst);
+            flight
+        });
+        Seat {
+            flights: self,
+            key,
+            flight,
+        }
+    }
+
+    /// To be called before what is under `key` changes: what is being computed for it is not kept, and not for those
+    /// who ask from now on. What it gives is writing already, and has to [settle](Flight::settle) first.
+    pub(crate) fn make_way(&self, key: &str) -> Option<Arc<Flight>> {
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        let mut list = self.list();
+        let flight = list.get(key)?.upgrade()?;
+        if !flight.is_overtaken() {
+            return Some(flight);
+        }
+        list.remove(key);
+        self.count.store(list.len(), Ordering::SeqCst);
+        None
+    }
+
+    /// The same for each key that begins with `prefix`.
+    pub(crate) fn make_way_under(&self, prefix: &str) -> Vec<Arc<Flight>> {
+        let mut writing = Vec::new();
+        if self.count.load(Ordering::SeqCst) == 0 {
+            return writing;
+        }
+        let mut list = self.list();
+        list.retain(|key, flight| {
+            let flight = flight.upgrade().filter(|_| key.starts_with(prefix));
+            let stays = flight.as_ref().is_none_or(|flight| !flight.is_overtaken());
+            writing.extend(flight.filter(|_| stays));
+            stays
+        });
+        self.count.store(list.len(), Ordering::SeqCst);
+        writing
+    }
+
+    fn list(&self) -> MutexGuard<'_, HashMap<String, Weak<Flight>>> {
+        // Nothing panics while it is held.
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Seat<'_> {
     fn drop(&mut self) {
         let mut list = self.flights.list();
-        // Who comes now finds it on the list or not at all, so the count cannot rise.
-        if Arc::strong_count(&self.attempt) == 1 {
+        // Who comes now finds it on the list or not at all, so the count cannot rise. It may have made way to another one.
+        let is_listed = list
+            .get(self.key)
+            .is_some_and(|listed| ptr::eq(listed.as_ptr(), Arc::as_ptr(&self.flight)));
+        if is_listed && Arc::strong_count(&self.flight) == 1 {
             list.remove(self.key);
+            self.flights.count.store(list.len(), Ordering::SeqCst);
         }
     }
 }

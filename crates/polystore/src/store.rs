@@ -74,6 +74,30 @@ impl Shared {
         Ok(())
     }
 
+    /// The backend, to change what is under `key`: no value that is being computed for it is kept after that.
+    pub(crate) async fn changing(&self, key: &str) -> &dyn Backend {
+        if let Some(writing) = self.flights.make_way(key) {
+            writing.settle().await;
+        }
+        &*self.backend
+    }
+
+    /// The same for several keys.
+    pub(crate) async fn changing_all(&self, keys: impl Iterator<Item = &str>) -> &dyn Backend {
+        for key in keys {
+            self.changing(key).await;
+        }
+        &*self.backend
+    }
+
+    /// The same for all keys that begin with `prefix`.
+    async fn changing_under(&self, prefix: &str) -> &dyn Backend {
+        for writing in self.flights.make_way_under(prefix) {
+            writing.settle().await;
+        }
+        &*self.backend
+    }
+
     /// Completes an error with where it happened.
     pub(crate) fn explain(
         &self,
@@ -315,10 +339,14 @@ impl Store {
     /// and all of them get its value; another process may compute it too. Whoever came first goes through with it,
     /// and if that one is dropped, another who waits goes on with the same computation. If it fails or panics, all who
     /// wait get that error, nothing is kept, and the next one who asks tries again. `null` (so `None` and `()`) is not kept either.
+    /// What this store, its clones and substores set, delete or clear meanwhile stays so: the value is then given to those who had asked
+    /// before, and not kept. So it is if keeping it fails, with a warning by `tracing`.
+    ///
+    /// A computation that asks for its own key waits for itself for good.
     ///
     /// # Errors
     /// [`ErrorKind::Compute`] with what `compute` failed with as its source, or the very [`Error`] of this crate
-    /// that it gave; as [`get`](Self::get) and [`set`](Self::set).
+    /// that it gave; as [`get`](Self::get). [`ErrorKind::InvalidKey`] and other [errors of usage](Error::is_usage) as [`set`](Self::set).
     ///
     /// ```
     /// # use polystore_kv::kv;
@@ -366,7 +394,7 @@ impl Store {
         let key = self.join(key);
         let del = async {
             self.shared.check_open()?;
-            self.shared.backend.del(&key).await
+            self.shared.changing(&key).await.del(&key).await
         };
         del.await.map_err(self.shared.explain("del", Some(&key)))
     }
@@ -519,7 +547,8 @@ impl Store {
                 if keys.is_empty() {
                     return Ok(());
                 }
-                let deleted = self.shared.backend.del_many(&keys).await;
+                let names = keys.iter().map(String::as_str);
+                let deleted = self.shared.changing_all(names).await.del_many(&keys).await;
                 deleted.map_err(Error::of_many)
             };
             del_many
@@ -657,12 +686,13 @@ impl Store {
         let put = async {
             self.shared.check_open()?;
             check_put(&entry)?;
+            let backend = self.shared.changing(&key).await;
             if is_over(&entry) {
-                return self.shared.backend.del(&key).await;
+                return backend.del(&key).await;
             }
-            match self.shared.backend.set_now(&key, entry) {
+            match backend.set_now(&key, entry) {
                 Ok(done) => done,
-                Err(entry) => self.shared.backend.set(&key, entry).await,
+                Err(entry) => backend.set(&key, entry).await,
             }
         };
         put.await.map_err(self.shared.explain("put", Some(&key)))
@@ -712,12 +742,14 @@ impl Store {
             };
             let live: Vec<_> = in_order(live).collect();
             let gone: Vec<_> = in_order(gone).map(|(key, _)| key).collect();
+            let names = live.iter().map(|(key, _)| key).chain(&gone);
+            let backend = self.shared.changing_all(names.map(String::as_str)).await;
             if !live.is_empty() {
-                let put = self.shared.backend.set_many(live).await;
+                let put = backend.set_many(live).await;
                 put.map_err(Error::of_many)?;
             }
             if !gone.is_empty() {
-                let gone = self.shared.backend.del_many(&gone).await;
+                let gone = backend.del_many(&gone).await;
                 gone.map_err(Error::of_many)?;
             }
             Ok(())
@@ -749,7 +781,7 @@ impl Store {
         let key = self.join(key);
         let evict = async {
             self.shared.check_open()?;
-            self.shared.backend.evict(&key, seen).await
+            self.shared.changing(&key).await.evict(&key, seen).await
         };
         evict
             .await
@@ -782,7 +814,8 @@ impl Store {
     pub async fn clear(&self) -> Result<()> {
         let clear = async {
             self.shared.check_open()?;
-            let cleared = self.shared.backend.clear(&self.prefix).await;
+            let backend = self.shared.changing_under(&self.prefix).await;
+            let cleared = backend.clear(&self.prefix).await;
             cleared.map_err(Error::of_many)
         };
         clear.await.map_err(self.shared.explain("clear", None))

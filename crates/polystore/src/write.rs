@@ -204,14 +204,23 @@ fn start_set_one(
     };
     let Some(expiry) = expiry else {
         return Ok(Started::Running(Box::pin(async move {
-            let deleted = backend.del(&key).await;
+            let deleted = store.shared.changing(&key).await.del(&key).await;
             deleted.map_err(store.shared.explain("set", Some(&key)))
         })));
     };
-    match backend.set_now(&key, Entry::from_stored(json, expiry)) {
+    let entry = Entry::from_stored(json, expiry);
+    let writing = store.shared.flights.make_way(&key);
+    let set = match &writing {
+        None => backend.set_now(&key, entry),
+        Some(_) => Err(entry),
+    };
+    match set {
         Ok(Ok(())) => Ok(Started::Done(())),
         Ok(Err(error)) => Err(store.shared.explain("set", Some(&key))(error)),
         Err(entry) => Ok(Started::Running(Box::pin(async move {
+            if let Some(writing) = writing {
+                writing.settle().await;
+            }
             let set = backend.set(&key, entry).await;
             set.map_err(store.shared.explain("set", Some(&key)))
         }))),
@@ -235,8 +244,9 @@ fn start_set_many(
         }
     }
     Ok(Started::Running(Box::pin(async move {
-        let backend = &store.shared.backend;
         let set_many = async {
+            let names = entries.iter().map(|(key, _)| key).chain(&gone);
+            let backend = store.shared.changing_all(names.map(String::as_str)).await;
             if !entries.is_empty() {
                 backend.set_many(entries).await?;
             }
@@ -271,7 +281,7 @@ fn start_add(store: &Store, request: Request, expires: Expires) -> Result<Starte
 fn start_insert(store: &Store, request: Request, expires: Expires) -> Result<Started<'_, bool>> {
     let (key, entry) = some_entry(request, expires)?;
     Ok(Started::Running(Box::pin(async move {
-        let inserted = store.shared.backend.insert(&key, entry).await;
+        let inserted = store.shared.changing(&key).await.insert(&key, entry).await;
         inserted.map_err(store.shared.explain("insert", Some(&key)))
     })))
 }
@@ -279,7 +289,7 @@ fn start_insert(store: &Store, request: Request, expires: Expires) -> Result<Sta
 fn start_replace(store: &Store, request: Request, expires: Expires) -> Result<Started<'_, bool>> {
     let (key, entry) = some_entry(request, expires)?;
     Ok(Started::Running(Box::pin(async move {
-        let replaced = store.shared.backend.replace(&key, entry).await;
+        let replaced = store.shared.changing(&key).await.replace(&key, entry).await;
         replaced.map_err(store.shared.explain("replace", Some(&key)))
     })))
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
+mod changes;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -185,6 +187,13 @@ async fn a_panic_is_an_error_and_the_next_one_computes() {
     let burn = || async {
         assert!(store_is_closed(), "burnt");
         io::Result::Ok(1)
+    };
+    let error = store.get_or_set("bread", burn).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Compute);
+    // Before it could give a future, too.
+    let burn = || {
+        assert!(store_is_closed(), "burnt");
+        ready(io::Result::Ok(1))
     };
     let error = store.get_or_set("bread", burn).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Compute);
