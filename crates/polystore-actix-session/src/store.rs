@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_session::storage::{
@@ -41,6 +42,8 @@ const MAX_ID_BYTES: usize = 128;
 #[derive(Clone)]
 pub struct Sessions {
     store: Store,
+    /// Whether the store has an atomic `replace`, once that is known.
+    replaces: Arc<OnceLock<bool>>,
 }
 
 impl Sessions {
@@ -52,7 +55,10 @@ impl Sessions {
     /// As [`kv`](polystore_kv::kv()): [`ErrorKind::InvalidOption`] for a URL that means nothing, and for a store whose feature
     /// of `polystore-kv` is not enabled.
     pub fn new(store: impl IntoStore) -> Result<Self> {
-        Ok(Self { store: kv(store)? })
+        Ok(Self {
+            store: kv(store)?,
+            replaces: Arc::default(),
+        })
     }
 
     /// Puts `state` under an id that nothing else has.
@@ -90,12 +96,46 @@ impl Sessions {
         }))
     }
 
+    async fn has_replace(&self) -> Result<bool> {
+        match self.replaces.get() {
+            Some(replaces) => Ok(*replaces),
+            None => {
+                let replaces = self.store.capabilities().await?.replace;
+                Ok(*self.replaces.get_or_init(|| replaces))
+            }
+        }
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<State>> {
+        let has_replace = self.has_replace().await?;
+        let state = self.store.get(id).await?;
+        // A change may have been cut off before it looked for the mark.
+        if !has_replace && state.is_some() && self.store.has(&mark_of(id)).await? {
+            self.store.del(id).await?;
+            return Ok(None);
+        }
+        Ok(state)
+    }
+
     /// Puts `state` in place of that of a session that is there.
-    ///
-    /// No store writes only where something is, so a logout may come between looking and writing. It leaves a mark before it
-    /// removes the session, and this looks for the mark after it has written: whichever comes last sees
-    /// the other, and removes what must not be there.
     async fn replace(&self, id: &str, state: &State, expires: Expires) -> Result<Outcome> {
+        match self.store.replace(id, state).expires(expires).await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                self.look_and_set(id, state, expires).await
+            }
+            replaced => match replaced? {
+                true => Ok(Outcome::Replaced),
+                // The mark is there before the session is gone.
+                false if self.store.has(&mark_of(id)).await? => Ok(Outcome::Ended),
+                false => Ok(Outcome::Absent),
+            },
+        }
+    }
+
+    /// The same in a store that cannot write only where something is: a logout may come between looking and writing. It
+    /// leaves a mark before it removes the session, and this looks for the mark after it has written: whichever
+    /// comes last sees the other, and removes what must not be there.
+    async fn look_and_set(&self, id: &str, state: &State, expires: Expires) -> Result<Outcome> {
         let is_there = self.store.has(id).await?;
         if is_there {
             self.store.set(id, state).expires(expires).await?;
@@ -115,7 +155,7 @@ impl Sessions {
     async fn renew(&self, id: &str, expires: Expires) -> Result<()> {
         match self.store.touch(id, expires).await {
             Err(error) if error.kind() == ErrorKind::Unsupported => {
-                let Some(state) = self.store.get::<State>(id).await? else {
+                let Some(state) = self.get(id).await? else {
                     return Ok(());
                 };
                 self.replace(id, &state, expires).await.map(|_| ())
@@ -172,7 +212,7 @@ impl SessionStore for Sessions {
         let Some(id) = id_in(session_key) else {
             return Ok(None);
         };
-        match self.store.get(id).await {
+        match self.get(id).await {
             // actix-session takes this one for an empty session.
             Err(error) if error.is_data() && self.is_well().await => {
                 Err(LoadError::Deserialization(hidden(error, id).into()))

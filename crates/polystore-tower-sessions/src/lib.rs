@@ -36,8 +36,9 @@
 //!   where that one is taken. Stores that have no insert (Cloudflare KV, web storage, cookies, servers for
 //!   the npm package only: [`Capabilities::insert`]) are written plainly there: the 128 random bits of an id stand in for it.
 //! - **An id that a client made up stays unused**, whatever the program does with the session.
-//! - **A session that was deleted or got another id stays ended.** When a request that was still under way saves it, in this process or in another, that
-//!   is dropped, and the id opens nothing. For this, an entry under the id and `.ended` stays for an hour. (On a store that is
+//! - **A session that was deleted or got another id stays ended.** What the same request puts in after a `flush` gets a new id. When a request that was still under way saves it, in this process or in another, that
+//!   is dropped, and the id opens nothing (what it puts under an id of its own, by `cycle_id`, is another session, which tower-sessions makes of what it has loaded): a save is [`Store::replace`], which is atomic. On stores that have none ([`Capabilities::replace`]: the
+//!   same as above) an entry under the id and `.ended` stays for an hour, which a save looks for. (On a store that is
 //!   [not consistent at once](https://developers.cloudflare.com/kv/concepts/how-kv-works/), such as Cloudflare KV, a change of the last minute may not be seen.)
 //! - **Expiry** is the record's date, exactly. What has expired is not loaded, and leaves the store by itself; a default
 //!   expiry of the store has no say. Reading does not prolong a session, as is tower-sessions' way.
@@ -45,8 +46,8 @@
 //!   [`Debug`](fmt::Debug). When the store is back, sessions are.
 //! - **What is stored but is no session** (another program wrote there) counts as none, with a warning by `tracing`: an error would meet that
 //!   visitor with every request, the login included. Where the whole file or table is broken, it is an error.
-//! - **Few round trips**: one for each load and create, two for a save (it looks for a logout after it has written) and for a delete. A save looks first only where this
-//!   process has not loaded the session before, such as beneath a `CachingSessionStore`. As its cache it is of no use, because a save puts only what is there:
+//! - **One round trip** for each load, create, save and delete; two for a load, and three for a save and a delete, where the store has no `replace`.
+//!   As the cache of a `CachingSessionStore` it is of no use, because a save puts only what is there:
 //!   take tower-sessions' own memory store for that.
 //!
 //! Requests of one session at the same time each load it, and the last one that saves wins: so it is in tower-sessions with every store.
@@ -72,16 +73,17 @@
 //!
 //! [tower-sessions]: https://docs.rs/tower-sessions
 //! [`Capabilities::insert`]: polystore_kv::Capabilities::insert
+//! [`Capabilities::replace`]: polystore_kv::Capabilities::replace
 //! [RFC 3339]: https://www.rfc-editor.org/rfc/rfc3339
 
+mod ended;
 mod failure;
 #[cfg(doc)]
 pub mod guides;
-mod known;
 mod record;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -89,8 +91,8 @@ use polystore_kv::{Error, ErrorKind, Expires, IntoStore, Store, kv};
 use tower_sessions_core::session::{Id, Record};
 use tower_sessions_core::session_store::{self, ExpiredDeletion, SessionStore};
 
+use crate::ended::Ended;
 use crate::failure::{failure, general_failure};
-use crate::known::Known;
 
 /// How many ids are tried for a new session. One that is taken is improbable beyond all experience.
 const TRIES: usize = 8;
@@ -117,7 +119,9 @@ const ENDED_FOR: Duration = Duration::from_secs(3600);
 #[derive(Clone)]
 pub struct Sessions {
     store: Store,
-    known: Arc<Known>,
+    ended: Arc<Ended>,
+    /// Whether the store has an atomic `replace`, once that is known.
+    replaces: Arc<OnceLock<bool>>,
 }
 
 impl Sessions {
@@ -128,7 +132,8 @@ impl Sessions {
     pub fn new(store: impl IntoStore) -> polystore_kv::Result<Self> {
         Ok(Self {
             store: kv(store)?,
-            known: Arc::default(),
+            ended: Arc::default(),
+            replaces: Arc::default(),
         })
     }
 
@@ -156,6 +161,58 @@ impl Sessions {
         inserted.map_err(|error| failure(error, key))
     }
 
+    async fn has_replace(&self) -> polystore_kv::Result<bool> {
+        match self.replaces.get() {
+            Some(replaces) => Ok(*replaces),
+            None => {
+                let replaces = self.store.capabilities().await?.replace;
+                Ok(*self.replaces.get_or_init(|| replaces))
+            }
+        }
+    }
+
+    async fn get(&self, key: &str) -> polystore_kv::Result<Option<record::Record<'static>>> {
+        let has_replace = self.has_replace().await?;
+        let kept = self.store.get(key).await?;
+        // A save may have been cut off before it looked for the mark.
+        if !has_replace && kept.is_some() && self.store.has(&mark_of(key)).await? {
+            self.store.del(key).await?;
+            return Ok(None);
+        }
+        Ok(kept)
+    }
+
+    /// [`Store::replace`] where the store has none: a logout may come between looking and writing, in any process. It
+    /// leaves a mark before it removes the session, and this looks for the mark after it has written: whichever
+    /// comes last sees the other, and removes what must not be there.
+    async fn replace_by_mark(
+        &self,
+        key: &str,
+        kept: &record::Record<'_>,
+        expires: Expires,
+    ) -> polystore_kv::Result<()> {
+        if self.store.has(key).await? {
+            self.store.set(key, kept).expires(expires).await?;
+            if self.store.has(&mark_of(key)).await? {
+                self.store.del(key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn leave_mark(&self, key: &str) -> polystore_kv::Result<()> {
+        // A cookie can name what never was: that leaves no mark, or anybody could fill the store with them.
+        if self.store.has(key).await? {
+            let marked = self.store.set(&mark_of(key), &true).expires(ENDED_FOR);
+            match marked.await {
+                // A store that is full still lets go of what it has.
+                Err(error) if error.kind() != ErrorKind::Full => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Whether it is this one value that is broken, and not the file, the table or the folder of all.
     async fn is_well(&self) -> bool {
         let nobodys = Id::default().to_string();
@@ -163,7 +220,7 @@ impl Sessions {
     }
 }
 
-/// Where it stands that a session was ended. No id has a dot.
+/// Where it stands that a session was ended, if it must. No id has a dot.
 fn mark_of(key: &str) -> String {
     format!("{key}.ended")
 }
@@ -190,8 +247,10 @@ impl SessionStore for Sessions {
             return Ok(());
         };
         for _ in 0..TRIES {
+            if self.ended.has(&record.id) {
+                record.id = Id::default();
+            }
             if self.insert(&record.id.to_string(), record, expires).await? {
-                self.known.remember(record.id);
                 return Ok(());
             }
             record.id = Id::default();
@@ -207,27 +266,20 @@ impl SessionStore for Sessions {
             return self.delete(&record.id).await;
         };
         let key = record.id.to_string();
-        // No store writes only where something is, so a logout may come between looking and writing, in any process. It leaves a
-        // mark before it removes the session, and this looks for the mark after it has written: whichever comes last sees
-        // the other, and removes what must not be there.
-        let save = async {
-            if self.known.has(&record.id) || self.store.has(&key).await? {
-                let kept = record::Record::from(record);
-                self.store.set(&key, &kept).expires(expires).await?;
-                if self.store.has(&mark_of(&key)).await? {
-                    self.known.forget(&record.id);
-                    self.store.del(&key).await?;
-                }
+        let kept = record::Record::from(record);
+        let saved = match self.store.replace(&key, &kept).expires(expires).await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                self.replace_by_mark(&key, &kept, expires).await
             }
-            Ok(())
+            // What is gone meanwhile was ended, or has expired.
+            saved => saved.map(drop),
         };
-        save.await.map_err(|error: Error| failure(error, &key))
+        saved.map_err(|error| failure(error, &key))
     }
 
     async fn load(&self, id: &Id) -> session_store::Result<Option<Record>> {
         let key = id.to_string();
-        let kept = self.store.get::<record::Record<'static>>(&key).await;
-        let kept = match kept {
+        let kept = match self.get(&key).await {
             Err(error) if error.is_data() && self.is_well().await => {
                 let why = failure(error, &key);
                 tracing::warn!(%why, "what is stored is no session, and counts as none");
@@ -235,28 +287,15 @@ impl SessionStore for Sessions {
             }
             kept => kept.map_err(|error| failure(error, &key))?,
         };
-        let record = kept.and_then(|kept| kept.into_live(*id));
-        match record {
-            Some(_) => self.known.remember(*id),
-            // Another process may have ended it.
-            None => self.known.forget(id),
-        }
-        Ok(record)
+        Ok(kept.and_then(|kept| kept.into_live(*id)))
     }
 
     async fn delete(&self, id: &Id) -> session_store::Result<()> {
         let key = id.to_string();
+        self.ended.remember(*id);
         let delete = async {
-            // A cookie can name what never was: that leaves no mark, or anybody could fill the store with them.
-            let is_there = self.known.has(id) || self.store.has(&key).await?;
-            self.known.forget(id);
-            if is_there {
-                let marked = self.store.set(&mark_of(&key), &true).expires(ENDED_FOR);
-                match marked.await {
-                    // A store that is full still lets go of what it has.
-                    Err(error) if error.kind() != ErrorKind::Full => return Err(error),
-                    _ => {}
-                }
+            if !self.has_replace().await? {
+                self.leave_mark(&key).await?;
             }
             self.store.del(&key).await
         };

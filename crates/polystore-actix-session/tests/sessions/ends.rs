@@ -1,12 +1,14 @@
 //! Ids that are taken, logouts that come at the worst moment, and what is left of a session.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use actix_session::storage::{SaveError, SessionKey, SessionStore};
 use actix_web::cookie::time::Duration;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::{BoxFuture, join_all, pending};
+use futures_util::poll;
 use polystore_actix_session::Sessions;
 use polystore_kv::backend::{Backend, BoxStream, Info, async_trait};
 use polystore_kv::{Entry, Error, ErrorKind, Expiry, IntoStore, Result, Scan, Store, kv};
@@ -32,7 +34,7 @@ struct Staged {
     taken: AtomicUsize,
     /// So many are put in, and the answer is lost.
     lost: AtomicUsize,
-    /// There is neither `insert` nor `touch`.
+    /// There is no `insert`, no `replace` and no `touch`.
     is_plain: bool,
 }
 
@@ -104,6 +106,15 @@ impl Backend for Stage {
             return Err(error.with_maybe_applied());
         }
         inserted
+    }
+    async fn replace(&self, key: &str, entry: Entry) -> Result<bool> {
+        if self.0.is_plain {
+            return Err(Error::unsupported("replace"));
+        }
+        happens(&self.0.before_set).await;
+        let replaced = self.1.backend().replace(key, entry).await?;
+        happens(&self.0.after_set).await;
+        Ok(replaced)
     }
     async fn touch(&self, key: &str, expiry: Expiry) -> Result<bool> {
         match self.0.is_plain {
@@ -190,16 +201,41 @@ async fn ended_while(
 async fn a_logout_wins_over_a_change_whenever_it_comes() {
     let moments: [fn(&Staged) -> &Moment; 2] = [|it| &it.before_set, |it| &it.after_set];
     for moment in moments {
-        ended_while(false, moment, async |sessions, key| {
-            let same = again(&key);
-            assert_eq!(sessions.update(key, state(), &HOUR).await.unwrap(), same);
-        })
-        .await;
+        for is_plain in [false, true] {
+            ended_while(is_plain, moment, async |sessions, key| {
+                let same = again(&key);
+                assert_eq!(sessions.update(key, state(), &HOUR).await.unwrap(), same);
+            })
+            .await;
+        }
         ended_while(true, moment, async |sessions, key| {
             sessions.update_ttl(&key, &HOUR).await.unwrap();
         })
         .await;
     }
+}
+
+/// A client that goes away, a server that is killed.
+#[actix_web::test]
+async fn a_change_that_is_cut_off_leaves_no_session_that_was_ended() {
+    let stage = Stage::new(Staged {
+        is_plain: true,
+        ..Staged::default()
+    });
+    let key = stage.others().save(state(), &HOUR).await.unwrap();
+    let (others, ended) = (stage.others(), self::key(key.as_ref()));
+    let logout = async move { others.delete(&ended).await.unwrap() };
+    *stage.0.before_set.lock().unwrap() = Some(Box::pin(logout));
+    *stage.0.after_set.lock().unwrap() = Some(Box::pin(pending()));
+    let sessions = stage.sessions();
+    let update = sessions.update(again(&key), state(), &HOUR);
+    assert!(poll!(pin!(update)).is_pending(), "it was written");
+    assert!(stage.1.has(key.as_ref()).await.unwrap());
+    assert_eq!(stage.sessions().load(&key).await.unwrap(), None);
+    assert_eq!(
+        stage.1.keys().await.unwrap(),
+        [format!("{}.ended", key.as_ref())]
+    );
 }
 
 #[actix_web::test]

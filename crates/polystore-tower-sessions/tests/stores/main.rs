@@ -43,6 +43,8 @@ mod on {
         of_sessions_created_at_once_none_is_lost
         what_was_deleted_is_not_brought_back
         what_another_process_deleted_is_not_brought_back
+        of_a_logout_among_many_changes_nothing_is_left
+        what_follows_a_flush_is_another_session
         what_is_found_to_be_gone_is_not_saved_again
         an_id_that_a_client_made_up_is_not_saved
         tenants_do_not_see_each_other

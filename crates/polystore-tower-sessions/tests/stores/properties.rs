@@ -1,11 +1,12 @@
 //! What tower-sessions asks of a store.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use polystore_tower_sessions::Sessions;
 use tower_sessions::session::{Id, Record};
-use tower_sessions::{ExpiredDeletion, SessionStore};
+use tower_sessions::{ExpiredDeletion, Session, SessionStore};
 
 use crate::{HOUR, Place, record};
 
@@ -98,6 +99,28 @@ pub(crate) async fn what_another_process_deleted_is_not_brought_back(place: Plac
         assert_eq!(other.load(&session.id).await.unwrap(), None);
     }
     assert_eq!(place.keys().await, [""; 0]);
+    if place.store.capabilities().await.unwrap().replace {
+        let left = place.store.keys().await.unwrap();
+        assert_eq!(left, [""; 0], "not even a mark");
+    }
+}
+
+pub(crate) async fn of_a_logout_among_many_changes_nothing_is_left(place: Place) {
+    for round in 0..8 {
+        let mut session = record(HOUR);
+        place.sessions.create(&mut session).await.unwrap();
+        let (session, other) = (&session, &place.elsewhere());
+        let requests = (0..8).map(|number| async move {
+            match number {
+                _ if number == round => other.delete(&session.id).await.unwrap(),
+                _ => other.save(session).await.unwrap(),
+            }
+        });
+        join_all(requests).await;
+        let left = place.sessions.load(&session.id).await.unwrap();
+        assert_eq!(left, None, "round {round}");
+    }
+    assert_eq!(place.keys().await, [""; 0]);
 }
 
 pub(crate) async fn what_is_found_to_be_gone_is_not_saved_again(place: Place) {
@@ -151,4 +174,39 @@ pub(crate) async fn expired_sessions_can_be_deleted_at_once(place: Place) {
     place.sessions.delete_expired().await.unwrap();
     let loaded = place.sessions.load(&session.id).await.unwrap();
     assert_eq!(loaded, Some(session));
+}
+
+/// Through tower-sessions itself, which keeps the id of a session that it flushes for what comes next.
+pub(crate) async fn what_follows_a_flush_is_another_session(place: Place) {
+    let store = Arc::new(place.sessions.clone());
+    let session = |id| Session::new(id, store.clone(), None);
+    let login = session(None);
+    login.insert("user", "Ada").await.unwrap();
+    login.save().await.unwrap();
+    let id = login.id();
+
+    let under_way = session(id);
+    assert_eq!(
+        under_way.get::<String>("user").await.unwrap().as_deref(),
+        Some("Ada")
+    );
+    let logout = session(id);
+    logout.flush().await.unwrap();
+    logout.insert("message", "bye").await.unwrap();
+    logout.save().await.unwrap();
+    assert_ne!(logout.id(), id);
+    under_way.insert("seen", 1).await.unwrap();
+    under_way.save().await.unwrap();
+    assert_eq!(place.sessions.load(&id.unwrap()).await.unwrap(), None);
+
+    // It lasts, and is nobody's whose cookie was there before.
+    let next = session(logout.id());
+    next.insert("visits", 1).await.unwrap();
+    next.save().await.unwrap();
+    let next = session(logout.id());
+    assert_eq!(
+        next.get::<String>("message").await.unwrap().as_deref(),
+        Some("bye")
+    );
+    assert_eq!(next.get::<u32>("visits").await.unwrap(), Some(1));
 }
