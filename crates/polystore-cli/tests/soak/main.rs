@@ -209,7 +209,8 @@ impl Worker {
             0..350 => drop(self.get(key).await),
             350..400 => self.head(key).await,
             400..650 => self.put(key).await,
-            650..730 => self.insert(key).await,
+            650..700 => self.put_if(key, "if-none-match").await,
+            700..730 => self.put_if(key, "if-match").await,
             730..800 => self.del(key).await,
             800..840 => self.touch(key).await,
             840..910 => self.get_many().await,
@@ -308,18 +309,20 @@ impl Worker {
         }
     }
 
-    async fn insert(&mut self, key: usize) {
+    /// Only if something is there (`if-match`), or nothing (`if-none-match`).
+    async fn put_if(&mut self, key: usize, condition: &str) {
         let (value, lifetime) = (self.value(), self.lifetime());
         let path = with_expires(self.path(key), '?', lifetime);
-        let (sent, span) = self
-            .send("PUT", &path, &[("if-none-match", "*")], &value)
-            .await;
-        match &sent {
-            Sent::Done(reply) if reply.status == 412 => self.model.check_present(key, span),
-            Sent::Done(_) => self.model.check_absent(key, span),
-            Sent::Failed(_) => {}
+        let headers = [(condition, "*")];
+        let (sent, span) = self.send("PUT", &path, &headers, &value).await;
+        let is_refused = matches!(&sent, Sent::Done(reply) if reply.status == 412);
+        if matches!(sent, Sent::Done(_)) {
+            match (condition == "if-match") != is_refused {
+                true => self.model.check_present(key, span),
+                false => self.model.check_absent(key, span),
+            }
         }
-        if !matches!(&sent, Sent::Done(reply) if reply.status == 412) {
+        if !is_refused {
             self.written(key, Some(&value), lifetime, &sent, span);
         }
     }
