@@ -25,6 +25,9 @@ const KEEP_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// It keeps replies in any store, and is a shared cache unless it is made [`private`](Self::private). The
 /// [crate's page](crate) says what it does.
 ///
+/// A clone is the same cache: changes that one makes hold for the others at once. Of two that are made of one store, the
+/// one sees the other's changes when they reach the store.
+///
 /// ```
 /// use polystore_http_cache::HttpCache;
 /// use reqwest_middleware::ClientBuilder;
