@@ -256,3 +256,39 @@ impl Writing {
 pub(crate) async fn ended(mut write: watch::Receiver<()>) {
     while write.changed().await.is_ok() {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(number: usize) -> Place {
+        let key = format!("00{number}");
+        Place { store: 0, key }
+    }
+
+    #[test]
+    fn what_is_remembered_has_an_end_and_is_the_last() {
+        let changes = Changes::new();
+        for number in 0..1000 {
+            let since = changes.since(place(number));
+            drop(since.begin(&place(number).key, SystemTime::UNIX_EPOCH));
+            changes.make_void(place(number));
+        }
+        let slot = changes.slot(&place(0));
+        let sizes = (slot.void.len(), slot.recent.len(), slot.writes.len());
+        assert_eq!(sizes, (MOST_VOID, MOST_RECENT, 1));
+        drop(slot);
+        assert!(changes.since(place(0)).void().is_none());
+        assert!(changes.since(place(999)).void().is_some());
+    }
+
+    #[test]
+    fn a_removal_makes_nothing_hold_that_was_made_void_after_it_began() {
+        let changes = Changes::new();
+        let [first, second] = [(); 2].map(|()| changes.make_void(place(0)));
+        changes.is_removed(&first);
+        assert!(changes.is_void(&second));
+        changes.is_removed(&second);
+        assert!(changes.since(place(0)).void().is_none());
+    }
+}

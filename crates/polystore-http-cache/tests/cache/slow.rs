@@ -82,6 +82,28 @@ async fn a_reader_that_leaves_at_the_end_leaves_a_reply_that_is_kept() {
 }
 
 #[tokio::test]
+async fn a_store_that_hangs_has_only_so_many_replies_to_keep() {
+    const MOST: usize = 1024;
+    let (staged, store) = Staged::new();
+    let origin = Origin::counting(PLAIN).await;
+    let client = client(HttpCache::new(store).unwrap());
+    staged.hold(Hold::BeforeSets);
+    for number in 0..MOST {
+        let reader = reading(&client, &origin.url(&format!("/{number}")));
+        staged.until_waiting(number + 1).await;
+        reader.abort();
+    }
+    // One more is not kept, and not held up.
+    let got = soon("read", get(&client, &origin.url("/more"))).await;
+    assert_eq!(got.text(), (MOST + 1).to_string());
+    staged.hold(Hold::Nothing);
+    eventually("kept", || staged.len() == MOST).await;
+    until_kept(&client, &origin.url("/0")).await;
+    get(&client, &origin.url("/more")).await;
+    assert!(is_kept(&client, &origin.url("/more")).await);
+}
+
+#[tokio::test]
 async fn a_change_holds_over_replies_that_are_being_written() {
     for headers in [PLAIN, VARYING] {
         for hold in [Hold::BeforeSets, Hold::AfterSets] {
