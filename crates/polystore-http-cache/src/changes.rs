@@ -35,8 +35,7 @@ struct Shared {
 struct Slot {
     /// How many changes there were. That another URL's counts too costs at most a reply that is not kept.
     changes: u64,
-    /// What is in the store under these keys does not hold, by the change of that number.
-    void: VecDeque<(Place, u64)>,
+    void: VecDeque<Void>,
     writes: Vec<Write>,
     /// How many replies were kept, and the last of them: where, the how manieth, and their `Date`.
     kept: u64,
@@ -51,7 +50,7 @@ struct Write {
     end: watch::Receiver<()>,
 }
 
-/// A key in a store.
+/// A key in a store, or the same one in another part of that store: a store does not say which part it is.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     store: usize,
@@ -65,12 +64,16 @@ pub(crate) struct Since {
     pub(crate) place: Place,
     seen: u64,
     kept: u64,
-    void: Option<u64>,
+    /// What is void there, if something was when the request began.
+    pub(crate) void: Option<Void>,
 }
 
-/// What a change made void.
+/// What a change made void: what is in `store` there does not hold.
+#[derive(Clone)]
 pub(crate) struct Void {
+    pub(crate) store: Store,
     pub(crate) place: Place,
+    /// The how manieth change it was.
     change: u64,
 }
 
@@ -99,16 +102,21 @@ impl Changes {
     }
 
     /// From now on what is kept there is no hit, and what was asked for before is not kept.
-    pub(crate) fn make_void(&self, place: Place) -> Void {
+    pub(crate) fn make_void(&self, store: &Store, key: String) -> Void {
+        let place = Place::new(store, key);
         let mut slot = self.slot(&place);
         slot.changes += 1;
-        let change = slot.changes;
-        slot.void.retain(|(known, _)| *known != place);
+        let void = Void {
+            store: store.clone(),
+            change: slot.changes,
+            place: place.clone(),
+        };
+        slot.void.retain(|known| known.place != place);
         if slot.void.len() == MOST_VOID {
             slot.void.pop_front();
         }
-        slot.void.push_back((place.clone(), change));
-        Void { place, change }
+        slot.void.push_back(void.clone());
+        void
     }
 
     pub(crate) fn since(&self, place: Place) -> Since {
@@ -116,7 +124,7 @@ impl Changes {
         let since = Since {
             seen: slot.changes,
             kept: slot.kept,
-            void: slot.void_since(&place),
+            void: slot.void_at(&place).cloned(),
             changes: self.clone(),
             place,
         };
@@ -135,8 +143,9 @@ impl Changes {
     }
 
     pub(crate) fn is_void(&self, void: &Void) -> bool {
-        let change = self.slot(&void.place).void_since(&void.place);
-        change == Some(void.change)
+        let slot = self.slot(&void.place);
+        let known = slot.void_at(&void.place);
+        known.is_some_and(|known| known.change == void.change)
     }
 
     /// Does `work` to its end, whatever becomes of who waits for it: a write that is given up halfway may
@@ -173,15 +182,14 @@ impl Changes {
 }
 
 impl Slot {
-    fn void_since(&self, place: &Place) -> Option<u64> {
-        let found = self.void.iter().find(|(known, _)| known == place);
-        found.map(|(_, change)| *change)
+    fn void_at(&self, place: &Place) -> Option<&Void> {
+        self.void.iter().find(|known| known.place == *place)
     }
 
     /// What is there now was written or removed after the change `last`.
     fn holds(&mut self, place: &Place, last: u64) {
         self.void
-            .retain(|(known, change)| known != place || *change > last);
+            .retain(|known| known.place != *place || known.change > last);
     }
 
     fn older(&self, place: &Place, change: u64) -> Vec<watch::Receiver<()>> {
@@ -195,12 +203,6 @@ impl Slot {
 }
 
 impl Since {
-    /// What is void there, if something was when the request began.
-    pub(crate) fn void(&self) -> Option<Void> {
-        let place = self.place.clone();
-        self.void.map(|change| Void { place, change })
-    }
-
     /// To be called before a reply of that `date` is written under `key`. It must not be if the URL may have changed since, or
     /// if a newer one was kept meanwhile (RFC 9111, section 4).
     pub(crate) fn begin(&self, key: &str, date: SystemTime) -> Option<Writing> {
@@ -214,9 +216,9 @@ impl Since {
         if slot.changes != self.seen || slot.recent.iter().any(is_newer) {
             return None;
         }
-        let void = slot.void_since(&self.place);
+        let change = slot.void_at(&self.place).map(|void| void.change);
         // A write that may bring back what is void could come after this one.
-        if void.is_some_and(|change| !slot.older(&self.place, change).is_empty()) {
+        if change.is_some_and(|change| !slot.older(&self.place, change).is_empty()) {
             return None;
         }
         slot.kept += 1;
@@ -238,7 +240,7 @@ impl Since {
         drop(slot);
         Some(Writing {
             since: self.clone(),
-            is_void: void.is_some(),
+            is_void: change.is_some(),
             _end: end,
         })
     }
@@ -259,36 +261,40 @@ pub(crate) async fn ended(mut write: watch::Receiver<()>) {
 
 #[cfg(test)]
 mod tests {
+    use polystore_kv::kv;
+
     use super::*;
 
-    fn place(number: usize) -> Place {
-        let key = format!("00{number}");
-        Place { store: 0, key }
+    /// Of one slot.
+    fn key(number: usize) -> String {
+        format!("00{number}")
     }
 
     #[test]
     fn what_is_remembered_has_an_end_and_is_the_last() {
-        let changes = Changes::new();
+        let (changes, store) = (Changes::new(), kv("memory:").unwrap());
+        let place = |number| Place::new(&store, key(number));
         for number in 0..1000 {
             let since = changes.since(place(number));
-            drop(since.begin(&place(number).key, SystemTime::UNIX_EPOCH));
-            changes.make_void(place(number));
+            drop(since.begin(&key(number), SystemTime::UNIX_EPOCH));
+            changes.make_void(&store, key(number));
         }
         let slot = changes.slot(&place(0));
         let sizes = (slot.void.len(), slot.recent.len(), slot.writes.len());
         assert_eq!(sizes, (MOST_VOID, MOST_RECENT, 1));
         drop(slot);
-        assert!(changes.since(place(0)).void().is_none());
-        assert!(changes.since(place(999)).void().is_some());
+        assert!(changes.since(place(0)).void.is_none());
+        assert!(changes.since(place(999)).void.is_some());
     }
 
     #[test]
     fn a_removal_makes_nothing_hold_that_was_made_void_after_it_began() {
         let changes = Changes::new();
-        let [first, second] = [(); 2].map(|()| changes.make_void(place(0)));
+        let store = kv("memory:").unwrap();
+        let [first, second] = [(); 2].map(|()| changes.make_void(&store, key(0)));
         changes.is_removed(&first);
         assert!(changes.is_void(&second));
         changes.is_removed(&second);
-        assert!(changes.since(place(0)).void().is_none());
+        assert!(changes.since(second.place).void.is_none());
     }
 }

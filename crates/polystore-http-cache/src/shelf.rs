@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use polystore_kv::{Error, ErrorKind, Result, Store};
 
-use crate::changes::{Changes, Place, Since, Void, Waiting, ended};
+use crate::changes::{Changes, Since, Void, Waiting, ended};
 use crate::key;
 use crate::record::{Record, Stored, Variants, millis};
 use crate::reply::Forward;
@@ -23,10 +23,10 @@ pub(crate) async fn find(
     since: &Since,
     asked: Asked<'_>,
 ) -> Found {
-    if let Some(void) = since.void() {
+    if let Some(void) = &since.void {
         // It could not be removed before: perhaps it can be now, for other programs too.
-        if changes.older(&void).is_empty() {
-            remove(store, changes, vec![void]).await;
+        if changes.older(void).is_empty() {
+            remove(&void.store, changes, vec![void.clone()]).await;
         }
         return Found::Nothing(Forward::UriMiss);
     }
@@ -147,13 +147,13 @@ fn new_generation() -> Result<String> {
 /// Forgets all replies of the URLs that these keys are of: at once for this process, and for others when what is
 /// returned is ready. It goes on without who waits for it.
 pub(crate) fn forget(store: &Store, changes: &Changes, keys: Vec<String>) -> Waiting {
-    let keys = keys.into_iter().map(|key| Place::new(store, key));
-    let void: Vec<Void> = keys.map(|place| changes.make_void(place)).collect();
+    let void = keys.into_iter().map(|key| changes.make_void(store, key));
+    let void: Vec<Void> = void.collect();
     let (store, of_work) = (store.clone(), changes.clone());
     changes.run(async move { remove(&store, &of_work, void).await })
 }
 
-/// Removes what is `void`. What cannot be removed stays void.
+/// Removes from `store` what is `void` there. What cannot be removed stays void.
 async fn remove(store: &Store, changes: &Changes, void: Vec<Void>) {
     // Those that are on their way now: they may come after the removal.
     let older: Vec<_> = void.iter().map(|void| changes.older(void)).collect();
@@ -170,7 +170,7 @@ async fn remove(store: &Store, changes: &Changes, void: Vec<Void>) {
             continue;
         }
         // Nobody waits for a write that may hang: here it is void until then.
-        let (store, of_work) = (store.clone(), changes.clone());
+        let of_work = changes.clone();
         drop(changes.run(async move {
             for write in older {
                 ended(write).await;
@@ -178,7 +178,7 @@ async fn remove(store: &Store, changes: &Changes, void: Vec<Void>) {
             if !of_work.is_void(&void) {
                 return;
             }
-            match store.del(&void.place.key).await {
+            match void.store.del(&void.place.key).await {
                 Ok(()) => of_work.is_removed(&void),
                 Err(error) => tell("forgotten", error),
             }

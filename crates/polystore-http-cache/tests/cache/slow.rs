@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use polystore_http_cache::HttpCache;
+use polystore_http_cache::{Caching, HttpCache};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 
 use crate::origin::{Origin, client, get, reply, send};
@@ -35,7 +35,7 @@ async fn until_kept(client: &ClientWithMiddleware, url: &str) {
 
 #[tokio::test]
 async fn a_reply_is_whole_however_long_its_store_takes() {
-    const LIMIT: Duration = Duration::from_secs(2);
+    const LIMIT: Duration = Duration::from_secs(5);
     let of = reqwest::Client::builder;
     let (origin, mut readers) = (Origin::counting(PLAIN).await, Vec::new());
     for limited in [of().timeout(LIMIT), of().read_timeout(LIMIT)] {
@@ -48,8 +48,8 @@ async fn a_reply_is_whole_however_long_its_store_takes() {
         staged.until_waiting(1).await;
         readers.push((staged, client, reader));
     }
-    // What is late is the store: the limits of the request are over now.
-    tokio::time::sleep(LIMIT + LIMIT / 4).await;
+    // Until the limits of the requests are over: what is late is the store.
+    tokio::time::sleep(LIMIT + Duration::from_secs(1)).await;
     for (number, (staged, client, reader)) in readers.into_iter().enumerate() {
         staged.hold(Hold::Nothing);
         let got = soon("read", reader).await.expect("a whole reply");
@@ -227,6 +227,27 @@ async fn what_could_not_be_removed_is_removed_once_it_is_asked_for() {
     assert_eq!(staged.len(), 1);
     assert_eq!(get(&client, &url).await.text(), "new");
     assert_eq!(staged.len(), 0);
+}
+
+#[tokio::test]
+async fn what_could_not_be_removed_of_one_part_of_a_store_is_not_taken_for_anothers() {
+    let (staged, store) = Staged::new();
+    let origin = Origin::counting(PLAIN).await;
+    let (client, url) = (client(HttpCache::new(&store).unwrap()), origin.url("/"));
+    let of = |part: &str| Caching::new().store(store.prefix(part)).unwrap();
+    let ask = |part: &str| send(client.get(&url).with_extension(of(part)));
+    for part in ["one:", "other:"] {
+        ask(part).await;
+        assert!(ask(part).await.is_hit());
+    }
+    staged.is_down(true);
+    send(client.put(&url).with_extension(of("one:"))).await;
+    staged.is_down(false);
+    ask("other:").await;
+    assert!(!ask("one:").await.is_hit());
+    for part in ["one:", "other:"] {
+        assert!(ask(part).await.is_hit(), "{part}");
+    }
 }
 
 #[tokio::test]
