@@ -10,10 +10,10 @@ use reqwest::{Request, Response, Url};
 use reqwest_middleware::{Middleware, Next, Result};
 
 use crate::caching::{Caching, seconds};
-use crate::changes::Changes;
+use crate::changes::{Changes, Place, Waiting};
 use crate::key;
 use crate::reply::{Forward, Said, not_kept, said};
-use crate::request::{Asked, Question, is_conditional, is_readable, is_safe};
+use crate::request::{Asked, Question, is_conditional, is_readable, is_safe, is_upgrade};
 use crate::shelf;
 use crate::turn::{Turn, is_of};
 
@@ -24,6 +24,9 @@ const KEEP_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// It keeps replies in any store, and is a shared cache unless it is made [`private`](Self::private). The
 /// [crate's page](crate) says what it does.
+///
+/// A clone is the same cache: changes that one makes hold for the others at once. Of two that are made of one store, the
+/// one sees the other's changes when they reach the store.
 ///
 /// ```
 /// use polystore_http_cache::HttpCache;
@@ -45,7 +48,7 @@ pub struct HttpCache {
     pub(crate) max_body: u64,
     pub(crate) keep_stale: Duration,
     pub(crate) client_headers: HeaderMap,
-    changes: Changes,
+    pub(crate) changes: Changes,
 }
 
 impl HttpCache {
@@ -153,14 +156,17 @@ impl Middleware for HttpCache {
         let caching = extensions.get::<Caching>().cloned().unwrap_or_default();
         let store = caching.store.as_ref().unwrap_or(&self.store);
         if !is_readable(request.method()) {
-            let is_change = !is_safe(request.method());
-            let url = request.url().clone();
             let asked = Asked::new(request.headers(), &self.client_headers);
-            let host = key::own_host(&url, asked);
+            let change = (!is_safe(request.method())).then(|| Change {
+                cache: self,
+                store,
+                host: key::own_host(request.url(), asked),
+                url: request.url().clone(),
+                is_over: false,
+            });
             let outcome = next.run(request, extensions).await;
-            if is_change {
-                self.forget_changed(store, &url, host.as_ref(), &outcome)
-                    .await;
+            if let Some(change) = change {
+                change.answered(&outcome).await;
             }
             return outcome.map(|reply| said(reply, &Said::forward(Forward::Method)));
         }
@@ -169,6 +175,7 @@ impl Middleware for HttpCache {
         let forward = if caching.skip {
             Some(Forward::Bypass)
         } else if is_conditional(&request)
+            || is_upgrade(&request)
             || request.body().is_some()
             || question.has("no-store") && !only_kept
         {
@@ -185,13 +192,13 @@ impl Middleware for HttpCache {
         }
         let asked = Asked::new(request.headers(), &self.client_headers);
         let host = key::own_host(request.url(), asked);
-        let key = key::of_url(request.url(), host.as_ref());
+        let by_name = !self.is_shared && question.is_authorized;
+        let key = key::of_url(request.url(), host.as_ref(), by_name);
         Turn {
             cache: self,
             store,
             lifetime: caching.lifetime,
-            since: self.changes.since(&key),
-            key,
+            since: self.changes.since(Place::new(store, key)),
             question,
             now: SystemTime::now(),
         }
@@ -200,44 +207,66 @@ impl Middleware for HttpCache {
     }
 }
 
-impl HttpCache {
-    /// Forgets what a request that changes things made void (RFC 9111, section 4.4). One without a reply may
-    /// have changed them too.
-    async fn forget_changed(
-        &self,
-        store: &Store,
-        url: &Url,
-        host: Option<&HeaderValue>,
-        outcome: &Result<Response>,
-    ) {
-        let reply = match outcome {
-            Ok(reply) if reply.status().is_success() || reply.status().is_redirection() => {
-                Some(reply)
-            }
-            // What was redirected was no error.
-            Ok(reply) if !is_of(reply, url) => Some(reply),
-            Ok(_) => return,
-            Err(_) => None,
-        };
-        self.forget(store, &key::of_url(url, host)).await;
-        let Some(reply) = reply else {
-            return;
-        };
-        let named = [LOCATION, CONTENT_LOCATION].map(|name| {
-            let value = reply.headers().get(name)?.to_str().ok()?;
-            reply.url().join(value).ok()
-        });
-        let mut forgotten = vec![url.clone()];
-        for other in named.into_iter().flatten().chain([reply.url().clone()]) {
-            if other.origin() == url.origin() && !forgotten.contains(&other) {
-                self.forget(store, &key::of_url(&other, host)).await;
-                forgotten.push(other);
-            }
+/// A request that changes things, on its way. If it is given up, they may have been changed.
+struct Change<'a> {
+    cache: &'a HttpCache,
+    store: &'a Store,
+    url: Url,
+    host: Option<HeaderValue>,
+    is_over: bool,
+}
+
+impl Change<'_> {
+    /// Forgets what it made void (RFC 9111, section 4.4). One without a reply may have changed things too.
+    async fn answered(mut self, outcome: &Result<Response>) {
+        let void = void(&self.url, outcome);
+        self.is_over = true;
+        if !void.is_empty() {
+            self.forget(&void).await;
         }
     }
 
-    async fn forget(&self, store: &Store, key: &str) {
-        self.changes.note(key);
-        shelf::forget(store, key).await;
+    fn forget(&self, urls: &[Url]) -> Waiting {
+        // A private cache keeps what it got by name apart.
+        let by_name: &[bool] = match self.cache.is_shared {
+            true => &[false],
+            false => &[false, true],
+        };
+        let keys = urls.iter().flat_map(|url| {
+            let of = |by_name| key::of_url(url, self.host.as_ref(), by_name);
+            by_name.iter().map(move |by_name| of(*by_name))
+        });
+        shelf::forget(self.store, &self.cache.changes, keys.collect())
     }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            // It goes on without this.
+            drop(self.forget(std::slice::from_ref(&self.url)));
+        }
+    }
+}
+
+/// The URLs whose replies a request of `url` made void.
+fn void(url: &Url, outcome: &Result<Response>) -> Vec<Url> {
+    let mut void = vec![url.clone()];
+    let reply = match outcome {
+        Ok(reply) if reply.status().is_success() || reply.status().is_redirection() => reply,
+        // What was redirected was no error.
+        Ok(reply) if !is_of(reply, url) => reply,
+        Ok(_) => return Vec::new(),
+        Err(_) => return void,
+    };
+    let named = [LOCATION, CONTENT_LOCATION].map(|name| {
+        let value = reply.headers().get(name)?.to_str().ok()?;
+        reply.url().join(value).ok()
+    });
+    for other in named.into_iter().flatten().chain([reply.url().clone()]) {
+        if other.origin() == url.origin() && !void.contains(&other) {
+            void.push(other);
+        }
+    }
+    void
 }

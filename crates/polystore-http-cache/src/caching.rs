@@ -64,9 +64,10 @@ impl Caching {
         Ok(self)
     }
 
-    /// How long the reply is fresh if this request gets it from the origin, in place of what the origin says by
+    /// How long the reply is fresh from when it comes, if this request gets it from the origin, in place of what the origin says by
     /// `max-age`, `s-maxage`, `no-cache`, `must-revalidate`, `Expires` or nothing. What must not be kept (`no-store`, `private` in a
-    /// shared cache, `Vary: *`, what was asked for with `Authorization`) is not. What is in the store keeps its lifetime.
+    /// shared cache, `Vary: *`, what was asked for with `Authorization`) is not. What is in the store keeps its lifetime,
+    /// until a request has it confirmed: that one's counts then, or the origin's.
     ///
     /// Takes what [`Expires`] is made of; more than 68 years (2³¹ seconds) are as many, less than a second is none.
     ///

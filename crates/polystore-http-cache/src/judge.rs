@@ -4,7 +4,7 @@
 //! one format that it knows, seconds that are numbers, and the age already counted (RFC 9111, section 4.2.3), which it
 //! would take from `Age` alone. What it does not know is decided here: `Vary`, `stale-if-error`, that what
 //! has to be validated is not given stale, whatever the request accepts. It is not told of `proxy-revalidate`, which
-//! it takes for `no-cache`.
+//! it takes for `no-cache`, nor of `immutable`, which it takes for a lifetime of a day and for `public`.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +18,9 @@ use crate::directives::{Directives, MOST_SECONDS, delta_seconds, header};
 use crate::key;
 use crate::record::Stored;
 use crate::request::{Question, view_of};
+
+/// How long a reply that says nothing of it is fresh at most: a tenth of these is a week.
+const MOST_UNCHANGED: Duration = Duration::from_secs(10 * 7 * 24 * 60 * 60);
 
 /// What the decisions stand on.
 pub(crate) struct Judge {
@@ -35,6 +38,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) status: StatusCode,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) born: SystemTime,
+    /// The age at which it is stale, if the program said so.
     pub(crate) lifetime: Option<u64>,
     pub(crate) authorized: bool,
 }
@@ -57,9 +61,7 @@ impl Judge {
             born: subject.born,
             has_validator: has(ETAG) || has(LAST_MODIFIED),
             is_unique: has(VARY) && key::varies(subject.headers).is_none(),
-            sets_cookie: has(SET_COOKIE)
-                && !directives.has("public")
-                && !directives.has("immutable"),
+            sets_cookie: has(SET_COOKIE) && !directives.has("public"),
             directives,
         }
     }
@@ -164,18 +166,12 @@ fn view(subject: &Subject<'_>, directives: &Directives) -> HeaderMap {
             "private",
             "public",
             "must-revalidate",
-            "immutable",
         ]),
         // How long is said by the program, to whom and whether at all by the origin; what it allows for
         // requests that say who asks, it allows still.
         Some(_) => {
-            let mut control = directives.only(&[
-                "no-store",
-                "private",
-                "public",
-                "must-revalidate",
-                "immutable",
-            ]);
+            let mut control =
+                directives.only(&["no-store", "private", "public", "must-revalidate"]);
             if directives.has("s-maxage") && !directives.has("public") {
                 control += if control.is_empty() {
                     "public"
@@ -188,7 +184,7 @@ fn view(subject: &Subject<'_>, directives: &Directives) -> HeaderMap {
     };
     if let Some(seconds) = lifetime {
         control += if control.is_empty() { "" } else { ", " };
-        control += &format!("max-age={}", seconds.min(MOST_SECONDS));
+        control += &format!("max-age={}", seconds.min(2 * MOST_SECONDS));
     }
     if !control.is_empty() {
         view.insert(CACHE_CONTROL, header(&control));
@@ -203,10 +199,14 @@ fn view(subject: &Subject<'_>, directives: &Directives) -> HeaderMap {
         if let Some(expires) = date(EXPIRES) {
             view.insert(EXPIRES, expires.map_or(HeaderValue::from_static("0"), show));
         }
-        for name in [DATE, LAST_MODIFIED] {
-            if let Some(Some(time)) = date(name.clone()) {
-                view.insert(name, show(time));
-            }
+        let made = date(DATE).flatten();
+        if let Some(made) = made {
+            view.insert(DATE, show(made));
+        }
+        if let Some(Some(modified)) = date(LAST_MODIFIED) {
+            let first = made.unwrap_or(subject.born).checked_sub(MOST_UNCHANGED);
+            let modified = first.map_or(modified, |first| modified.max(first));
+            view.insert(LAST_MODIFIED, show(modified));
         }
         if let Some(pragma) = given.get(PRAGMA).filter(|_| directives.is_empty()) {
             view.insert(PRAGMA, pragma.clone());

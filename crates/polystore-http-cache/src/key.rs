@@ -11,14 +11,18 @@ use crate::request::Asked;
 ///
 /// So every key is short enough for every store, and what is secret in a URL is in no key, error or log.
 ///
-/// A `host` that is not the URL's is a part of what is asked for (RFC 9110, section 7.1).
-pub(crate) fn of_url(url: &Url, host: Option<&HeaderValue>) -> String {
+/// A `host` that is not the URL's is a part of what is asked for (RFC 9110, section 7.1). What a private cache keeps for those
+/// who say who they are (`by_name`) is apart from what it keeps for those who do not.
+pub(crate) fn of_url(url: &Url, host: Option<&HeaderValue>, by_name: bool) -> String {
     let mut hash = Sha256::new();
     hash.update(without_fragment(url));
     if let Some(host) = host {
         // No URL has a line break.
         hash.update(b"\n");
         hash.update(host.as_bytes().to_ascii_lowercase());
+    }
+    if by_name {
+        hash.update(b"\n\n");
     }
     hex(&hash.finalize())
 }
@@ -43,15 +47,10 @@ pub(crate) fn without_fragment(url: &Url) -> &str {
 }
 
 /// The key of one of several replies of a URL: that of the URL, a dash, and the first 32 digits of the SHA-256
-/// of their `generation` and of what `asked` says in the headers `names`.
-pub(crate) fn of_variant(
-    of_url: &str,
-    generation: &str,
-    names: &[String],
-    asked: Asked<'_>,
-) -> String {
+/// of it and of what `asked` says in the headers `names`. So a new one takes the place of one that is void.
+pub(crate) fn of_variant(of_url: &str, names: &[String], asked: Asked<'_>) -> String {
     let mut hash = Sha256::new();
-    hash.update(generation);
+    hash.update(of_url);
     for name in names {
         hash.update([0]);
         hash.update(name);
@@ -85,7 +84,7 @@ pub(crate) fn varies(reply: &HeaderMap) -> Option<Vec<String>> {
     names.iter().all(is_name).then_some(names)
 }
 
-/// What no variants of a URL that was forgotten and asked anew share with those before.
+/// What tells the variants of a URL that was forgotten and asked anew from those before.
 pub(crate) fn generation() -> Result<String, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
@@ -105,7 +104,7 @@ mod tests {
     use super::*;
 
     fn key(url: &str) -> String {
-        of_url(&url.parse().unwrap(), None)
+        of_url(&url.parse().unwrap(), None, false)
     }
 
     #[test]
@@ -127,6 +126,16 @@ mod tests {
         ] {
             assert_ne!(key(other), plain, "{other}");
         }
+        let url = "http://example.com/a?b=c".parse().unwrap();
+        let empty = HeaderValue::from_static("");
+        let apart = [
+            of_url(&url, None, true),
+            of_url(&url, Some(&empty), false),
+            of_url(&url, Some(&empty), true),
+        ];
+        for (at, key) in apart.iter().enumerate() {
+            assert!(*key != plain && !apart[..at].contains(key), "{at}");
+        }
         assert_eq!(
             key(&format!("http://example.com/{}", "a".repeat(100_000))).len(),
             64
@@ -142,7 +151,7 @@ mod tests {
             }
             let none = HeaderMap::new();
             let asked = Asked::new(&headers, &none);
-            of_variant("url", "generation", &["accept".to_owned()], asked)
+            of_variant("url", &["accept".to_owned()], asked)
         };
         assert_eq!(of(&["a, b"]), of(&["a ,b"]));
         assert_eq!(of(&["a, b"]), of(&["a", "b"]));

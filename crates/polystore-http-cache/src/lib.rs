@@ -31,13 +31,14 @@
 //!
 //! # What it does
 //!
-//! - **Fresh** replies (`max-age`, `s-maxage`, `Expires`, a tenth of the time since `Last-Modified`) are given without asking, with
+//! - **Fresh** replies (`max-age`, `s-maxage`, `Expires`, a tenth of the time since `Last-Modified` and at most a week) are given without asking, with
 //!   their `Age`; a `HEAD` too. **Stale** ones are confirmed with `If-None-Match` and `If-Modified-Since`; a 304 renews their headers and their
 //!   lifetime. The store keeps a reply while it is fresh, and a day longer if it can be confirmed
 //!   ([`keep_stale`](HttpCache::keep_stale)).
 //! - **`Vary`**: replies for different requests are kept beside each other.
 //! - **Changes**: a `POST`, `PUT`, `PATCH`, `DELETE` or any other method that is not safe, unless the origin refuses it, makes void what is kept of its
-//!   URL, and of those of the same origin that `Location` and `Content-Location` name.
+//!   URL, and of those of the same origin that `Location` and `Content-Location` name: at once for this cache and its clones, even if the change is given up or
+//!   the store fails; for other caches on the same store once it is removed there.
 //! - **Requests** may say `no-cache`, `no-store`, `max-age`, `min-fresh`, `max-stale`, `only-if-cached` (504 if there is nothing) and
 //!   `stale-if-error`; [`Caching`] skips the cache, or takes another store or lifetime, for one of them.
 //! - **`stale-if-error`** (RFC 5861): a stale reply helps out when the origin fails (500, 502, 503, 504) or cannot be reached.
@@ -45,13 +46,13 @@
 //!   went to the origin (`fwd=`), and that the reply is kept once it was read (`stored`).
 //!
 //! Bodies are passed on as they come and kept once they were read to their end, all bytes of them, up to 4 MiB
-//! ([`max_body_bytes`](HttpCache::max_body_bytes)).
+//! ([`max_body_bytes`](HttpCache::max_body_bytes)). The end waits for the store, and no timeout of reqwest's counts that.
 //!
 //! # What is kept for whom
 //!
 //! A store can be shared by many users, and so the cache is a **shared** one: it keeps nothing that is `private`, that sets a cookie (unless it is `public`), or
 //! that was asked for with `Authorization` (unless `public`, `s-maxage` or `must-revalidate` allow it). A cache of one user is
-//! [`private`](HttpCache::private). Headers that the client adds by itself, such as reqwest's `default_headers` and `user_agent`, no middleware sees:
+//! [`private`](HttpCache::private), and tells requests with an `Authorization` from those with another one and without. Headers that the client adds by itself, such as reqwest's `default_headers` and `user_agent`, no middleware sees:
 //! [say which](HttpCache::client_headers), or put them on requests by `ClientBuilder::with_init`. Those of reqwest's cookie store cannot be known: skip the cache
 //! for what depends on them.
 //!
@@ -63,7 +64,7 @@
 //!
 //! # What it does not do
 //!
-//! - Parts (`Range`, 206), and requests with a condition of their own (`If-None-Match` and so on), go to the origin and are not kept.
+//! - Parts (`Range`, 206), and requests with a condition of their own (`If-None-Match` and so on) or for an `Upgrade`, go to the origin and are not kept.
 //! - Redirections that reqwest follows are not kept: it does not say how long they hold. With
 //!   `redirect::Policy::none()` they are replies like others, and kept: do not share that store with a client that follows them.
 //! - `stale-while-revalidate` is not used: a middleware ends with its request. Requests at the same time are not joined.

@@ -6,9 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::header::DATE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+const MOST_HEADERS: usize = 1000;
 
 /// What is under the key of a URL or of one of its variants. The number is the version of the format: of
 /// another one nothing is read.
@@ -25,12 +28,15 @@ pub(crate) enum Record {
 pub(crate) struct Stored {
     /// When its age was nothing, in milliseconds since 1970: `Age` and the way to here count.
     born: u64,
-    /// Seconds that it is fresh, in place of what the origin said.
+    /// At what age it is stale, in seconds, in place of what the origin said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lifetime: Option<u64>,
     /// The request said who asks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) authorized: bool,
+    /// Of the variants of its URL that it is one of.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) generation: String,
     #[serde(with = "status")]
     pub(crate) status: StatusCode,
     #[serde(with = "version")]
@@ -44,7 +50,7 @@ pub(crate) struct Stored {
 /// That a URL has several replies, each under a key of its own.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Variants {
-    /// Random: once this record is gone, nobody finds the variants any more.
+    /// Random: once this record is gone, the variants are void.
     pub(crate) generation: String,
     /// The headers of a request that say which one is meant.
     pub(crate) vary: Vec<String>,
@@ -67,6 +73,7 @@ impl Stored {
             born: millis(head.born),
             lifetime: head.lifetime,
             authorized: head.authorized,
+            generation: String::new(),
             status: head.status,
             http: head.http,
             headers,
@@ -78,6 +85,13 @@ impl Stored {
         UNIX_EPOCH
             .checked_add(Duration::from_millis(self.born))
             .unwrap_or(UNIX_EPOCH)
+    }
+
+    /// When the origin made it.
+    pub(crate) fn date(&self) -> SystemTime {
+        let date = self.headers.get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        date.unwrap_or_else(|| self.born())
     }
 
     /// The same reply, confirmed.
@@ -220,7 +234,10 @@ mod headers {
                 // Most replies have about a dozen; the cache adds two.
                 let mut headers = HeaderMap::with_capacity(16);
                 while let Some((Name(name), Value(value))) = pairs.next_element()? {
-                    // There are 2¹⁵ names at most.
+                    // The map of them has an end, and panics there; no reply comes near.
+                    if headers.len() == MOST_HEADERS {
+                        return Err(A::Error::custom("too many headers"));
+                    }
                     headers.try_append(name, value).map_err(A::Error::custom)?;
                 }
                 Ok(headers)

@@ -1,8 +1,8 @@
 //! What a request asks of the cache.
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-    IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, PRAGMA, RANGE, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request as HttpRequest};
 use reqwest::Request;
@@ -122,4 +122,12 @@ pub(crate) fn is_conditional(request: &Request) -> bool {
         IF_UNMODIFIED_SINCE,
     ];
     mine.iter().any(|name| request.headers().contains_key(name))
+}
+
+/// Whether it asks for another protocol on its connection, which nothing that was kept can give.
+pub(crate) fn is_upgrade(request: &Request) -> bool {
+    let connection = request.headers().get_all(CONNECTION).into_iter();
+    let mut options = connection.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    request.headers().contains_key(UPGRADE)
+        || options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }

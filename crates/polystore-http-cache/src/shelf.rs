@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use polystore_kv::{Error, ErrorKind, Store};
+use polystore_kv::{Error, ErrorKind, Result, Store};
 
-use crate::changes::Since;
+use crate::changes::{Changes, Since, Void, Waiting, ended};
 use crate::key;
 use crate::record::{Record, Stored, Variants, millis};
 use crate::reply::Forward;
@@ -17,99 +17,172 @@ pub(crate) enum Found {
 }
 
 /// What fits the request. A store that fails has nothing.
-pub(crate) async fn find(store: &Store, key: &str, asked: Asked<'_>) -> Found {
-    match read(store, key).await {
-        None => Found::Nothing(Forward::UriMiss),
-        Some(Record::Reply(stored)) => Found::Reply(stored),
-        Some(Record::Variants(variants)) => {
-            let key = key::of_variant(key, &variants.generation, &variants.vary, asked);
-            match read(store, &key).await {
-                Some(Record::Reply(stored)) => Found::Reply(stored),
-                _ => Found::Nothing(Forward::VaryMiss),
-            }
+pub(crate) async fn find(
+    store: &Store,
+    changes: &Changes,
+    since: &Since,
+    asked: Asked<'_>,
+) -> Found {
+    if let Some(void) = &since.void {
+        // It could not be removed before: perhaps it can be now, for other programs too.
+        if changes.older(void).is_empty() {
+            remove(&void.store, changes, vec![void.clone()]).await;
         }
+        return Found::Nothing(Forward::UriMiss);
     }
-}
-
-async fn read(store: &Store, key: &str) -> Option<Record> {
-    match store.get(key).await {
-        Ok(record) => record,
+    match look(store, &since.place.key, asked).await {
+        Ok(found) => found,
         Err(error) => {
             tell("read", error);
-            None
+            Found::Nothing(Forward::UriMiss)
         }
     }
 }
 
-/// Puts a reply in place of what is there, or beside others of its URL if it has `vary`. One that was asked for before its
-/// URL changed may tell what was: it is not kept.
-pub(crate) async fn keep(
-    store: &Store,
-    key: &str,
-    vary: Option<Variant>,
-    stored: Stored,
-    useful: Duration,
-    now: SystemTime,
-    since: &Since,
-) {
-    if since.is_over() {
-        return;
-    }
-    let kept = async {
-        let Some(Variant { names, key: key_of }) = vary else {
-            return store.set(key, &Record::Reply(stored)).expires(useful).await;
-        };
-        let until = millis(now.checked_add(useful).unwrap_or(now));
-        // As it is now: somebody may have made all others void meanwhile.
-        let (generation, is_there) = match read(store, key).await {
-            Some(Record::Variants(there)) if there.vary == names => {
-                (there.generation, there.until >= until)
-            }
-            _ => (new_generation()?, false),
-        };
-        let key_of = key_of(&generation);
-        if !is_there {
-            let vary = names;
-            let variants = Variants {
-                generation,
-                vary,
-                until,
-            };
-            let record = Record::Variants(variants);
-            store.set(key, &record).expires(useful).await?;
-        }
-        store
-            .set(&key_of, &Record::Reply(stored))
-            .expires(useful)
-            .await
+async fn look(store: &Store, key: &str, asked: Asked<'_>) -> Result<Found> {
+    let variants = match read(store, key).await? {
+        None => return Ok(Found::Nothing(Forward::UriMiss)),
+        Some(Record::Reply(stored)) => return Ok(Found::Reply(stored)),
+        Some(Record::Variants(variants)) => variants,
     };
-    if let Err(error) = kept.await {
-        tell("kept", error);
+    let key = key::of_variant(key, &variants.vary, asked);
+    Ok(match read(store, &key).await? {
+        Some(Record::Reply(stored)) if stored.generation == variants.generation => {
+            Found::Reply(stored)
+        }
+        _ => Found::Nothing(Forward::VaryMiss),
+    })
+}
+
+/// What is there, if it is a record.
+async fn read(store: &Store, key: &str) -> Result<Option<Record>> {
+    match store.get(key).await {
+        Err(error) if error.is_data() => {
+            tell("read", error);
+            Ok(None)
+        }
+        read => read,
     }
-    // It may have come too late to be among what the change made void.
-    if since.is_over() {
-        forget(store, key).await;
-    }
+}
+
+/// A reply to be kept.
+pub(crate) struct Keeping {
+    pub(crate) store: Store,
+    /// If its URL has several.
+    pub(crate) variant: Option<Variant>,
+    pub(crate) stored: Stored,
+    /// How long it is of use, from `now` on.
+    pub(crate) useful: Duration,
+    pub(crate) now: SystemTime,
+    /// One that was asked for before its URL changed may tell what was: it is not kept.
+    pub(crate) since: Since,
 }
 
 /// How one of several replies is found.
 pub(crate) struct Variant {
     /// The headers of a request that decide.
     pub(crate) names: Vec<String>,
-    /// Its key, of the generation.
-    pub(crate) key: Box<dyn FnOnce(&str) -> String + Send>,
+    pub(crate) key: String,
 }
 
-fn new_generation() -> Result<String, Error> {
+impl Keeping {
+    /// Puts the reply in place of what is there, or beside others of its URL. It goes on without who waits for it.
+    pub(crate) fn begin(self, changes: &Changes) -> Waiting {
+        changes.run(self.done())
+    }
+
+    async fn done(self) {
+        let key = match &self.variant {
+            Some(variant) => &variant.key,
+            None => &self.since.place.key,
+        };
+        let Some(writing) = self.since.begin(key, self.stored.date()) else {
+            return;
+        };
+        match self.write(writing.is_void).await {
+            Ok(()) => writing.is_kept(),
+            Err(error) => tell("kept", error),
+        }
+    }
+
+    async fn write(mut self, is_void: bool) -> Result<()> {
+        let (store, useful, key) = (self.store, self.useful, self.since.place.key);
+        let Some(variant) = self.variant else {
+            self.stored.generation.clear();
+            let record = Record::Reply(self.stored);
+            return store.set(&key, &record).expires(useful).await;
+        };
+        let until = millis(self.now.checked_add(useful).unwrap_or(self.now));
+        // As it is now: somebody may have made all others void meanwhile.
+        let there = match is_void {
+            true => None,
+            false => read(&store, &key).await?,
+        };
+        let (generation, is_there) = match there {
+            Some(Record::Variants(there)) if there.vary == variant.names => {
+                (there.generation, there.until >= until)
+            }
+            _ => (new_generation()?, false),
+        };
+        self.stored.generation.clone_from(&generation);
+        if !is_there {
+            let record = Record::Variants(Variants {
+                generation,
+                vary: variant.names,
+                until,
+            });
+            store.set(&key, &record).expires(useful).await?;
+        }
+        let record = Record::Reply(self.stored);
+        store.set(&variant.key, &record).expires(useful).await
+    }
+}
+
+fn new_generation() -> Result<String> {
     key::generation().map_err(|error| {
         Error::new(ErrorKind::Unreachable, "the OS gave no randomness").with_source(error)
     })
 }
 
-/// Forgets all replies of a URL.
-pub(crate) async fn forget(store: &Store, key: &str) {
-    if let Err(error) = store.del(key).await {
-        tell("forgotten", error);
+/// Forgets all replies of the URLs that these keys are of: at once for this process, and for others when what is
+/// returned is ready. It goes on without who waits for it.
+pub(crate) fn forget(store: &Store, changes: &Changes, keys: Vec<String>) -> Waiting {
+    let void = keys.into_iter().map(|key| changes.make_void(store, key));
+    let void: Vec<Void> = void.collect();
+    let (store, of_work) = (store.clone(), changes.clone());
+    changes.run(async move { remove(&store, &of_work, void).await })
+}
+
+/// Removes from `store` what is `void` there. What cannot be removed stays void.
+async fn remove(store: &Store, changes: &Changes, void: Vec<Void>) {
+    // Those that are on their way now: they may come after the removal.
+    let older: Vec<_> = void.iter().map(|void| changes.older(void)).collect();
+    let removed = match &*void {
+        [only] => store.del(&only.place.key).await,
+        all => store.del_many(all.iter().map(|void| &void.place.key)).await,
+    };
+    if let Err(error) = removed {
+        return tell("forgotten", error);
+    }
+    for (void, older) in void.into_iter().zip(older) {
+        if older.is_empty() {
+            changes.is_removed(&void);
+            continue;
+        }
+        // Nobody waits for a write that may hang: here it is void until then.
+        let of_work = changes.clone();
+        drop(changes.run(async move {
+            for write in older {
+                ended(write).await;
+            }
+            if !of_work.is_void(&void) {
+                return;
+            }
+            match void.store.del(&void.place.key).await {
+                Ok(()) => of_work.is_removed(&void),
+                Err(error) => tell("forgotten", error),
+            }
+        }));
     }
 }
 

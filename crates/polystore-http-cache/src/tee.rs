@@ -1,18 +1,17 @@
 //! A body that is kept while the program reads it.
 
-use std::future::Future;
 use std::pin::Pin;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use reqwest::Body;
 
-type Keeping = Pin<Box<dyn Future<Output = ()> + Send>>;
+use crate::changes::Waiting;
 
 /// What to do with the whole body.
-pub(crate) type Keep = Box<dyn FnOnce(Bytes) -> Keeping + Send>;
+pub(crate) type Keep = Box<dyn FnOnce(Bytes) -> Waiting + Send>;
 
 /// Gives what `body` gives as it comes, and keeps all of it once its end was read. Of one that turns out longer than
 /// `limit`, or fails, or is not read to its end, nothing is kept.
@@ -25,9 +24,11 @@ pub(crate) struct Tee {
 
 enum State {
     Reading(BytesMut, Keep),
-    /// The last frame waits until it is done.
-    Keeping(Keeping, Option<Frame<Bytes>>),
+    /// The last frame waits until it is done: who has read that has read the end.
+    Keeping(Waiting, Option<Frame<Bytes>>),
     Passing,
+    /// The body has given its end. It is not asked again: its timeouts run, however long keeping takes.
+    Done,
 }
 
 impl Tee {
@@ -52,16 +53,16 @@ impl http_body::Body for Tee {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, reqwest::Error>>> {
         let Self { body, limit, state } = &mut *self;
-        let state = state
-            .get_mut()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let State::Keeping(keeping, last) = state {
-            std::task::ready!(keeping.as_mut().poll(cx));
-            let last = last.take();
-            *state = State::Passing;
-            if last.is_some() {
+        let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match state {
+            State::Reading(..) | State::Passing => {}
+            State::Keeping(keeping, last) => {
+                std::task::ready!(keeping.as_mut().poll(cx));
+                let last = last.take();
+                *state = State::Done;
                 return Poll::Ready(last.map(Ok));
             }
+            State::Done => return Poll::Ready(None),
         }
         let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
         let State::Reading(mut collected, keep) = std::mem::replace(state, State::Passing) else {
@@ -90,12 +91,22 @@ impl http_body::Body for Tee {
     }
 
     fn is_end_stream(&self) -> bool {
-        let state = self.state.lock();
-        let state = state.unwrap_or_else(std::sync::PoisonError::into_inner);
-        matches!(*state, State::Passing) && self.body.is_end_stream()
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Reading(..) | State::Keeping(..) => false,
+            State::Passing => self.body.is_end_stream(),
+            State::Done => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*state {
+            State::Reading(..) | State::Passing => self.body.size_hint(),
+            State::Keeping(_, last) => {
+                let data = last.as_ref().and_then(Frame::data_ref);
+                SizeHint::with_exact(data.map_or(0, |data| data.len() as u64))
+            }
+            State::Done => SizeHint::with_exact(0),
+        }
     }
 }

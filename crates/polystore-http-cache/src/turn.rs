@@ -17,7 +17,7 @@ use crate::key;
 use crate::record::{Head, Stored};
 use crate::reply::{self, Forward, Said, said};
 use crate::request::{Asked, Question};
-use crate::shelf::{self, Found, Variant};
+use crate::shelf::{self, Found, Keeping, Variant};
 use crate::tee::{Keep, Tee};
 
 /// One request that the cache may answer.
@@ -25,7 +25,6 @@ pub(crate) struct Turn<'a> {
     pub(crate) cache: &'a HttpCache,
     pub(crate) store: &'a Store,
     pub(crate) lifetime: Option<u64>,
-    pub(crate) key: String,
     pub(crate) since: Since,
     pub(crate) question: Question,
     pub(crate) now: SystemTime,
@@ -53,7 +52,8 @@ impl Turn<'_> {
         next: Next<'_>,
     ) -> Result<Response> {
         let asked = Asked::new(request.headers(), &self.cache.client_headers);
-        let (old, mut forward) = match shelf::find(self.store, &self.key, asked).await {
+        let changes = &self.cache.changes;
+        let (old, mut forward) = match shelf::find(self.store, changes, &self.since, asked).await {
             Found::Nothing(forward) => (None, forward),
             Found::Reply(stored) => {
                 let judge = Judge::of(&stored, self.cache.is_shared);
@@ -87,13 +87,28 @@ impl Turn<'_> {
         }
         if request.method() == Method::HEAD {
             let url = request.url().clone();
-            let reply = next.run(request, extensions).await?;
-            if let Some((stored, _)) = old
-                && reply.status().is_success()
+            let outcome = next.run(request, extensions).await;
+            let Some((stored, judge)) = old else {
+                return Ok(said(outcome?, &Said::forward(forward)));
+            };
+            let now = SystemTime::now();
+            if self.is_helped(&judge, &outcome, now) {
+                return Ok(help_out(
+                    stored,
+                    &judge,
+                    now,
+                    forward,
+                    &outcome,
+                    url,
+                    &Method::HEAD,
+                ));
+            }
+            let reply = outcome?;
+            if reply.status().is_success()
                 && is_of(&reply, &url)
                 && is_another(&stored.headers, reply.headers())
             {
-                shelf::forget(self.store, &self.key).await;
+                self.forget().await;
             }
             return Ok(said(reply, &Said::forward(forward)));
         }
@@ -112,17 +127,19 @@ impl Turn<'_> {
                 .await);
         };
         let plain = plain.unwrap_or_else(|| Request::new(Method::GET, url));
-        let reply = match outcome {
-            Err(_) if judge.helps_out(&self.question, way.came) => {
-                return Ok(help_out(stored, &judge, way.came, &plain));
-            }
-            Ok(reply)
-                if is_failure(reply.status()) && judge.helps_out(&self.question, way.came) =>
-            {
-                return Ok(help_out(stored, &judge, way.came, &plain));
-            }
-            outcome => outcome?,
-        };
+        if self.is_helped(&judge, &outcome, way.came) {
+            let url = plain.url().clone();
+            return Ok(help_out(
+                stored,
+                &judge,
+                way.came,
+                forward,
+                &outcome,
+                url,
+                plain.method(),
+            ));
+        }
+        let reply = outcome?;
         if reply.status() != StatusCode::NOT_MODIFIED {
             let forwarded = Said::forward(forward).fwd_status(reply.status());
             return Ok(self.keep(&plain, reply, way, forwarded, true).await);
@@ -141,6 +158,27 @@ impl Turn<'_> {
             .await)
     }
 
+    /// Whether what is kept helps out in place of `outcome`.
+    fn is_helped(&self, judge: &Judge, outcome: &Result<Response>, now: SystemTime) -> bool {
+        let is_failed = match outcome {
+            Ok(reply) => is_failure(reply.status()),
+            Err(_) => true,
+        };
+        is_failed && judge.helps_out(&self.question, now)
+    }
+
+    /// What is kept does not hold any more.
+    async fn forget(&self) {
+        let key = self.since.place.key.clone();
+        shelf::forget(self.store, &self.cache.changes, vec![key]).await;
+    }
+
+    /// At what age a reply is stale, if the program says how long it is fresh once it came.
+    fn lifetime(&self, born: SystemTime, came: SystemTime) -> Option<u64> {
+        let age = came.duration_since(born).unwrap_or_default().as_secs();
+        self.lifetime.map(|lifetime| lifetime.saturating_add(age))
+    }
+
     /// The origin says that the reply still holds.
     async fn confirm(
         &self,
@@ -156,25 +194,24 @@ impl Turn<'_> {
             reply::confirmed(&stored.headers, reply.headers(), way.came),
         );
         stored.authorized = self.question.is_authorized;
-        stored.lifetime = self.lifetime.or(stored.lifetime);
+        // What an earlier request wanted is not what this one wants.
+        stored.lifetime = self.lifetime(born, way.came);
         let judge = Judge::of(&stored, self.cache.is_shared);
         let mut said = Said::forward(forward).fwd_status(StatusCode::NOT_MODIFIED);
         match self.useful_for(&judge, way.came) {
             Some(useful) => {
-                let vary = self.variant(&stored.headers, request);
-                shelf::keep(
-                    self.store,
-                    &self.key,
-                    vary,
-                    stored.clone(),
+                let keeping = Keeping {
+                    store: self.store.clone(),
+                    variant: self.variant(&stored.headers, request),
+                    stored: stored.clone(),
                     useful,
-                    way.came,
-                    &self.since,
-                )
-                .await;
+                    now: way.came,
+                    since: self.since.clone(),
+                };
+                keeping.begin(&self.cache.changes).await;
                 said = said.stored();
             }
-            None => shelf::forget(self.store, &self.key).await,
+            None => self.forget().await,
         }
         let url = request.url().clone();
         reply::kept(stored, &judge, way.came, &said, url, request.method())
@@ -197,24 +234,10 @@ impl Turn<'_> {
         if names.is_empty() {
             return None;
         }
-        let mut decisive = HeaderMap::new();
         let asked = Asked::new(request.headers(), &self.cache.client_headers);
-        for name in names
-            .iter()
-            .filter_map(|name| name.parse::<http::HeaderName>().ok())
-        {
-            for value in asked.all(name.as_str()) {
-                decisive.append(name.clone(), value.clone());
-            }
-        }
-        let (of_url, of_names) = (self.key.clone(), names.clone());
-        let key = move |generation: &str| {
-            let none = HeaderMap::new();
-            key::of_variant(&of_url, generation, &of_names, Asked::new(&decisive, &none))
-        };
         Some(Variant {
+            key: key::of_variant(&self.since.place.key, &names, asked),
             names,
-            key: Box::new(key),
         })
     }
 
@@ -228,9 +251,10 @@ impl Turn<'_> {
         forwarded: Said,
         was_there: bool,
     ) -> Response {
+        let born = judge::born(reply.headers(), way.asked, way.came);
         let head = Head {
-            born: judge::born(reply.headers(), way.asked, way.came),
-            lifetime: self.lifetime,
+            born,
+            lifetime: self.lifetime(born, way.came),
             authorized: self.question.is_authorized,
             status: reply.status(),
             http: reply.version(),
@@ -253,18 +277,24 @@ impl Turn<'_> {
         };
         let Some(useful) = useful else {
             if was_there && !head.status.is_server_error() {
-                shelf::forget(self.store, &self.key).await;
+                self.forget().await;
             }
             return said(reply, &forwarded);
         };
         let headers = reply::to_keep(reply.headers(), way.came);
-        let vary = self.variant(&headers, request);
-        let (store, key, since) = (self.store.clone(), self.key.clone(), self.since.clone());
+        let variant = self.variant(&headers, request);
+        let (store, since) = (self.store.clone(), self.since.clone());
+        let changes = self.cache.changes.clone();
         let keep: Keep = Box::new(move |body: Bytes| {
-            Box::pin(async move {
-                let stored = Stored::new(&head, headers, body);
-                shelf::keep(&store, &key, vary, stored, useful, way.came, &since).await;
-            })
+            let keeping = Keeping {
+                store,
+                variant,
+                stored: Stored::new(&head, headers, body),
+                useful,
+                now: way.came,
+                since,
+            };
+            keeping.begin(&changes)
         });
         let url = reply.url().clone();
         let (mut parts, body) = http::Response::<Body>::from(reply).into_parts();
@@ -278,11 +308,22 @@ impl Turn<'_> {
     }
 }
 
-/// A stale reply where the origin failed.
-fn help_out(stored: Stored, judge: &Judge, now: SystemTime, request: &Request) -> Response {
-    let said = Said::hit(judge.ttl(now)).detail("stale-if-error");
-    let url = request.url().clone();
-    reply::kept(stored, judge, now, &said, url, request.method())
+/// A stale reply where the origin failed with `outcome`.
+fn help_out(
+    stored: Stored,
+    judge: &Judge,
+    now: SystemTime,
+    forward: Forward,
+    outcome: &Result<Response>,
+    url: Url,
+    method: &Method,
+) -> Response {
+    let mut said = Said::forward(forward);
+    if let Ok(reply) = outcome {
+        said = said.fwd_status(reply.status());
+    }
+    let said = said.detail("stale-if-error");
+    reply::kept(stored, judge, now, &said, url, method)
 }
 
 /// Whether it came of this URL, without a redirection.

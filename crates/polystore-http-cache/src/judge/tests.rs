@@ -50,6 +50,8 @@ fn a_lifetime_is_what_the_reply_says() {
     let date = httpdate::fmt_http_date(at(NOW));
     let later = httpdate::fmt_http_date(at(NOW + 100));
     let earlier = httpdate::fmt_http_date(at(NOW - 1000));
+    let long_ago = httpdate::fmt_http_date(at(NOW - 1_000_000_000));
+    let week = 7 * 24 * 60 * 60;
     for (lines, private, shared) in [
         (&[][..], 0, 0),
         (&[("cache-control", "max-age=60")], 60, 60),
@@ -65,6 +67,30 @@ fn a_lifetime_is_what_the_reply_says() {
         (&[("expires", "0"), ("date", &date)], 0, 0),
         (&[("expires", "soon"), ("last-modified", &earlier)], 0, 0),
         (&[("last-modified", &earlier), ("date", &date)], 100, 100),
+        // A week at most.
+        (&[("last-modified", &long_ago), ("date", &date)], week, week),
+        (&[("last-modified", &long_ago)], week, week),
+        (
+            &[
+                ("cache-control", "max-age=604801"),
+                ("last-modified", &long_ago),
+            ],
+            week + 1,
+            week + 1,
+        ),
+        // It says that a fresh one needs no confirmation, and not how long it is.
+        (&[("cache-control", "immutable")], 0, 0),
+        (&[("cache-control", "immutable, max-age=60")], 60, 60),
+        (
+            &[
+                ("cache-control", "immutable"),
+                ("expires", &earlier),
+                ("date", &date),
+            ],
+            0,
+            0,
+        ),
+        (&[("cache-control", "immutable"), ("expires", "0")], 0, 0),
         (&[("cache-control", "no-cache, max-age=60")], 0, 0),
         (
             &[("cache-control", "max-age=99999999999999999999999")],
@@ -122,6 +148,14 @@ fn whom_a_reply_is_for_decides_who_keeps_it() {
         (&[("cache-control", "max-age=60, no-store")], false, false),
         (
             &[("cache-control", "max-age=60"), ("set-cookie", "a=b")],
+            true,
+            false,
+        ),
+        (
+            &[
+                ("cache-control", "max-age=60, immutable"),
+                ("set-cookie", "a=b"),
+            ],
             true,
             false,
         ),

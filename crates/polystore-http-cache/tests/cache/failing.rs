@@ -165,18 +165,24 @@ async fn a_stale_reply_helps_out_if_that_was_said() {
                 (status, "bad")
             };
             assert_eq!((got.status, got.text()), expected, "{headers:?}");
-            assert_eq!(
-                got.cache.ends_with("; detail=stale-if-error"),
-                helps,
-                "{got:?}"
-            );
+            let said = format!("polystore; fwd=stale; fwd-status={status}; detail=stale-if-error");
+            assert_eq!(got.cache == said, helps, "{got:?}");
             assert_eq!(origin.count(), 2);
+            let head = send(client.head(&url)).await;
+            assert_eq!((head.status, head.cache == said), (expected.0, helps));
+            assert_eq!((head.text(), origin.count()), ("", 3));
         }
         let mut origin = Origin::start(move |_| reply(200, headers, "good")).await;
         let (client, url) = (in_memory(), origin.url("/"));
         get(&client, &url).await;
         origin.stop().await;
-        assert_eq!(client.get(&url).send().await.is_ok(), helps);
+        for request in [client.get(&url), client.head(&url)] {
+            assert_eq!(request.try_clone().unwrap().send().await.is_ok(), helps);
+            if helps {
+                let said = "polystore; fwd=stale; detail=stale-if-error";
+                assert_eq!(send(request).await.cache, said);
+            }
+        }
     }
 }
 

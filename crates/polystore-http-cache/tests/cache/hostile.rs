@@ -112,16 +112,22 @@ async fn what_shared_caches_have_to_confirm_is_fresh_until_it_is_stale() {
 
 #[tokio::test]
 async fn no_record_is_too_much() {
-    let many: Vec<String> = (0..40_000)
-        .map(|name| format!(r#"["a{name}","b"]"#))
-        .collect();
-    let many = format!(
-        r#"{{"reply/1": {{"born": 0, "status": 200, "http": "1.1", "headers": [{}], "body": ""}}}}"#,
-        many.join(",")
-    );
+    let born = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let born = born.unwrap().as_millis();
+    let of = |count: usize| {
+        let headers = (0..count).map(|name| format!(r#"["a{name}","b"]"#));
+        let headers: Vec<String> = headers.collect();
+        format!(
+            r#"{{"reply/1": {{"born": {born}, "lifetime": 600, "status": 200, "http": "1.1",
+                "headers": [{}], "body": ""}}}}"#,
+            headers.join(",")
+        )
+    };
+    // As many as a map holds are one too few for what is said of a reply.
+    let [some, full, many] = [1001, 24_576, 40_000].map(of);
     let future = r#"{"reply/1": {"born": 9000000000000, "status": 200, "http": "1.1",
         "headers": [["cache-control", "max-age=60"]], "body": ""}}"#;
-    for record in [many.as_str(), future] {
+    for record in [&*some, &*full, &*many, future] {
         let store = kv("memory:").unwrap();
         let origin = Origin::counting(&[("cache-control", "max-age=60")]).await;
         let (client, url) = (client(HttpCache::new(&store).unwrap()), origin.url("/"));

@@ -9,5 +9,7 @@ mod origin;
 mod per_request;
 mod reusing;
 mod secrets;
+mod slow;
+mod staged;
 mod stores;
 mod varying;

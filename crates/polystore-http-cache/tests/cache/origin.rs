@@ -38,6 +38,15 @@ impl Origin {
     where
         F: Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static,
     {
+        Self::start_when(move |seen| std::future::ready(answer(&seen))).await
+    }
+
+    /// One that answers when it wants.
+    pub(crate) async fn start_when<F, A>(answer: F) -> Self
+    where
+        F: Fn(Seen) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Response<Body>> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -51,7 +60,7 @@ impl Origin {
                 before: all.len(),
             };
             all.push(seen.clone());
-            std::future::ready(answer(&seen))
+            answer(seen)
         });
         let serving = tokio::spawn(async move {
             axum::serve(listener, router).await.expect("it serves");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use polystore_http_cache::{Caching, HttpCache};
 use polystore_kv::kv;
 
-use crate::origin::{Origin, client, get, in_memory, send};
+use crate::origin::{Origin, client, get, in_memory, reply, send};
 
 #[tokio::test]
 async fn a_request_that_skips_the_cache_reads_and_keeps_nothing() {
@@ -49,6 +49,9 @@ async fn a_lifetime_of_the_programs_takes_the_place_of_the_origins() {
         &[("cache-control", "no-cache")],
         &[("cache-control", "max-age=5")],
         &[("expires", "0"), ("pragma", "no-cache")],
+        // Older than that when it came.
+        &[("cache-control", "max-age=86400"), ("age", "1000")],
+        &[("date", "Fri, 01 Jan 2021 00:00:00 GMT")],
     ] {
         let store = kv("memory:").unwrap();
         let origin = Origin::counting(headers).await;
@@ -78,6 +81,28 @@ async fn a_lifetime_of_the_programs_takes_the_place_of_the_origins() {
     }
     assert_eq!(origin.count(), 2);
     assert!(Caching::new().lifetime("soon").unwrap_err().is_usage());
+}
+
+#[tokio::test]
+async fn a_lifetime_is_for_the_reply_that_its_request_gets() {
+    let origin = Origin::start(|seen| {
+        let headers = [("cache-control", "no-cache"), ("etag", "\"a\"")];
+        match seen.header("if-none-match") {
+            "" => reply(200, &headers, "kept"),
+            _ => reply(304, &headers, ""),
+        }
+    })
+    .await;
+    let (client, url) = (in_memory(), origin.url("/"));
+    let ten = Caching::new().lifetime("10min").unwrap();
+    let confirm = || client.get(&url).header("cache-control", "no-cache");
+    for request in [client.get(&url), confirm()] {
+        send(request.with_extension(ten.clone())).await;
+        assert!(get(&client, &url).await.is_hit());
+    }
+    // Confirmed by one that wants nothing of the kind.
+    send(confirm()).await;
+    assert!(!get(&client, &url).await.is_hit());
 }
 
 #[tokio::test]

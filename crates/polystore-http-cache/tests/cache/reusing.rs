@@ -223,6 +223,8 @@ async fn parts_and_conditions_of_the_program_go_to_the_origin() {
         ("if-none-match", "\"b\""),
         ("if-modified-since", "Fri, 15 Jan 2027 08:00:00 GMT"),
         ("if-match", "\"b\""),
+        ("upgrade", "websocket"),
+        ("connection", "keep-alive, Upgrade"),
     ] {
         let before = origin.count();
         let got = send(client.get(&url).header(name, value)).await;

@@ -84,6 +84,35 @@ async fn a_private_cache_tells_its_users_names_apart() {
 }
 
 #[tokio::test]
+async fn a_private_cache_tells_those_with_a_name_from_those_without() {
+    let origin = Origin::start(|seen| {
+        let name = seen.header("authorization").to_owned();
+        reply(200, &[("cache-control", "max-age=60")], name)
+    })
+    .await;
+    let client = client(HttpCache::default().private());
+    let ask = |name: &'static str| {
+        let request = client.get(origin.url("/"));
+        send(match name {
+            "" => request,
+            name => request.header("authorization", name),
+        })
+    };
+    for name in ["", "one", "", "one"] {
+        assert_eq!(ask(name).await.text(), name);
+    }
+    assert_eq!(origin.count(), 2);
+    // What anybody changes is changed for all.
+    for name in ["", "one"] {
+        send(client.put(origin.url("/")).header("authorization", name)).await;
+        for name in ["", "one"] {
+            assert!(!ask(name).await.is_hit(), "{name}");
+            assert!(ask(name).await.is_hit(), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn nothing_of_a_request_is_in_the_store() {
     let store = kv("memory:").unwrap();
     let origin = Origin::counting(&[

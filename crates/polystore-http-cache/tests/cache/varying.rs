@@ -92,6 +92,21 @@ async fn what_changes_the_resource_makes_all_variants_void() {
 }
 
 #[tokio::test]
+async fn changes_leave_no_more_behind_than_there_are_variants() {
+    let headers = &[("cache-control", "max-age=60"), ("vary", "accept-language")];
+    let (origin, store) = (Origin::counting(headers).await, kv("memory:").unwrap());
+    let (client, url) = (client(HttpCache::new(&store).unwrap()), origin.url("/"));
+    for _ in 0..10 {
+        for language in ["de", "en"] {
+            assert!(!ask(&client, &url, &[language]).await.is_hit());
+            assert!(ask(&client, &url, &[language]).await.is_hit());
+        }
+        assert_eq!(store.keys().await.unwrap().len(), 3);
+        send(client.put(&url)).await;
+    }
+}
+
+#[tokio::test]
 async fn the_last_reply_says_what_the_resource_depends_on() {
     let origin = Origin::start(|seen| {
         let vary = ["accept-language", "accept", ""][seen.before.min(2)];
