@@ -7,7 +7,7 @@
 //! flags list
 //! flags check ada                     # which of them the user ada has
 //! flags is-on banner ada              # for scripts: exits with 0 or 3
-//! flags watch ada                     # says what changes for ada, until you end it: edit flags.json
+//! flags watch ada                     # says what changes for ada, or is wrong, until you end it: edit flags.json
 //! flags rm banner
 //! ```
 //!
@@ -155,6 +155,9 @@ async fn watch(flags: &Flags, user: &str) -> Result<(), Failure> {
         // Once, and not five times a second.
         for line in wrong_now.iter().filter(|line| !wrong.contains(line)) {
             eprintln!("{line}");
+        }
+        if wrong_now.is_empty() && !wrong.is_empty() {
+            eprintln!("nothing is wrong any more");
         }
         for name in known
             .keys()

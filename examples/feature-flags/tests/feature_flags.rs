@@ -43,7 +43,14 @@ fn flag(value: &Value) -> Value {
 }
 
 fn edit(folder: &Path, flags: &Value) {
-    std::fs::write(folder.join("flags.json"), flags.to_string()).unwrap();
+    save(folder, &flags.to_string());
+}
+
+/// As an editor does: nobody sees half of it.
+fn save(folder: &Path, text: &str) {
+    let new = folder.join("flags.json.new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, folder.join("flags.json")).unwrap();
 }
 
 #[test]
@@ -118,7 +125,7 @@ fn a_running_process_sees_what_somebody_edits() {
     edit(folder, &json!({"search": flag(&json!("on"))}));
     assert_eq!(next(), "search is on for ada");
     // Half a file is no news.
-    std::fs::write(folder.join("flags.json"), r#"{"search": {"val"#).unwrap();
+    save(folder, r#"{"search": {"val"#);
     assert_eq!(run(folder, &["list"]).status.code(), Some(1));
     edit(
         folder,
@@ -134,13 +141,12 @@ fn a_running_process_sees_what_somebody_edits() {
 fn a_running_process_says_once_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let broken = |text: &str| std::fs::write(folder.join("flags.json"), text).unwrap();
     edit(folder, &json!({"search": flag(&json!("onn"))}));
     let mut watching = program(folder, &["watch", "ada"]);
     watching.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut watching = watching.spawn().unwrap();
     let (tell, told) = mpsc::channel();
-    // Both in one: what is said to be on was seen after what was said to be wrong.
+    // Both in one: a line too many is seen in either.
     let (output, errors) = (watching.stdout.take(), watching.stderr.take());
     for output in [
         Box::new(output.unwrap()) as Box<dyn Read + Send>,
@@ -159,7 +165,7 @@ fn a_running_process_says_once_what_is_wrong() {
     assert!(first[0].starts_with("search counts as off: "), "{first:?}");
     assert_eq!(first[1], "watching 1 flags");
 
-    broken("{");
+    save(folder, "{");
     let said = next();
     assert!(said.starts_with("all flags stay as they were: "), "{said}");
     edit(
@@ -186,6 +192,8 @@ fn a_running_process_says_once_what_is_wrong() {
         );
         assert_eq!(next(), format!("banner is {word} for ada"));
     }
+    edit(folder, &json!({"search": flag(&json!("off"))}));
+    assert_eq!(next(), "nothing is wrong any more");
     drop(watching);
 }
 
