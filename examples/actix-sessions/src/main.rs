@@ -12,7 +12,7 @@
 //! same sessions are, and keep it. Without one, the program keeps a random one in the store, which is good enough to try it.
 
 use std::env;
-use std::error::Error;
+use std::process::ExitCode;
 
 use actix_session::config::{PersistentSession, TtlExtensionPolicy};
 use actix_session::{Session, SessionMiddleware};
@@ -23,10 +23,30 @@ use polystore_actix_session::Sessions;
 use polystore_kv::{Store, kv};
 use serde::Deserialize;
 
+type Failure = Box<dyn std::error::Error>;
+
 #[actix_web::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("actix-sessions: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Failure> {
     let url = env::var("STORE").unwrap_or_else(|_| "sqlite:sessions.db".to_owned());
-    let port = env::var("PORT").map_or(Ok(8080), |port| port.parse::<u16>())?;
+    let port = env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
+    let port: u16 = port
+        .parse()
+        .map_err(|_| format!("PORT is a number up to 65535, not {port:?}"))?;
 
     let store = kv(url)?;
     let secret = secret(&store).await?;
@@ -50,7 +70,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .route("/login", web::post().to(log_in))
             .route("/logout", web::post().to(log_out))
     });
-    let server = server.bind(("127.0.0.1", port))?;
+    let server = server
+        .bind(("127.0.0.1", port))
+        .map_err(|error| format!("could not listen on 127.0.0.1:{port}: {error}"))?;
     for address in server.addrs() {
         println!("http://{address}/ with sessions in {}", store.kind());
     }
@@ -111,15 +133,17 @@ async fn tell(
     answered
 }
 
-async fn secret(store: &Store) -> Result<Key, Box<dyn Error>> {
+async fn secret(store: &Store) -> Result<Key, Failure> {
     if let Ok(secret) = env::var("SECRET") {
-        return Ok(Key::try_from(secret.as_bytes())?);
+        let short = "SECRET needs 64 bytes or more, such as openssl rand -hex 64 makes";
+        return Key::try_from(secret.as_bytes()).map_err(|_| short.into());
     }
     // Of several programs that start at once, all get the one that came first.
     let random = Key::generate().master().to_vec();
     store.insert("secret", &random).await?;
     let kept: Option<Vec<u8>> = store.get("secret").await?;
-    Ok(Key::try_from(&kept.unwrap_or(random)[..])?)
+    let short = "what the store has as \"secret\" is shorter than 64 bytes: delete it";
+    Key::try_from(&kept.unwrap_or(random)[..]).map_err(|_| short.into())
 }
 
 fn escaped(text: &str) -> String {

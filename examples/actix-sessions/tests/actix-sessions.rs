@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
@@ -171,11 +171,25 @@ fn what_cannot_work_is_said_at_the_start() {
         !output.status.success() && errors.contains("redish"),
         "{errors}"
     );
-    let short = command(folder.path(), None).env("SECRET", "short").output();
-    let short = short.unwrap();
-    let errors = String::from_utf8(short.stderr).unwrap();
-    assert!(
-        !short.status.success() && errors.contains("Error"),
-        "{errors}"
-    );
+    // Of a secret, not even a short one is shown.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for (variable, value, words) in [
+        ("SECRET", "short", "SECRET needs 64 bytes or more"),
+        ("PORT", "abc", "PORT is a number up to 65535, not \"abc\""),
+        (
+            "PORT",
+            &address.port().to_string(),
+            &format!("could not listen on {address}: "),
+        ),
+    ] {
+        let output = command(folder.path(), Some("memory:"))
+            .env(variable, value)
+            .output()
+            .unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains(words), "{errors}");
+        assert!(variable != "SECRET" || !errors.contains(value), "{errors}");
+    }
 }

@@ -8,7 +8,7 @@
 //!
 //! curl -d "some text" localhost:3000/                             # the id of a new paste
 //! curl localhost:3000/ID                                          # which is there for a day
-//! curl -i localhost:3000/health                                   # 200, or 503 while the store is away
+//! curl -i localhost:3000/health                                   # 200, or 503 if the store does not answer in a second
 //! ```
 //!
 //! | variable | meaning |
@@ -18,10 +18,14 @@
 //! | `PORT` | 3000; 0 takes a free one |
 //!
 //! It looks at the start whether the store can be reached and written, and says so by its exit code: 2 is a wrong
-//! configuration, which no new start makes right, 3 a store that is not there, which may come.
+//! configuration, which no new start makes right, 3 a store that is not there, which may come, and 1 anything else, such as
+//! a port that another program has.
+//!
+//! Ctrl-C or SIGTERM ends it when the requests under way are done.
 
 use std::env::VarError;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -31,40 +35,46 @@ use axum::routing::get;
 use polystore_kv::{Error, ErrorKind, Result, Store, kv};
 use tokio::net::TcpListener;
 
+type Failure = Box<dyn std::error::Error>;
+
+/// How long `/health` waits. Who asks gives up soon, and would not hear what the store's own `?timeout=` ends.
+const HEALTHY: Duration = Duration::from_secs(1);
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // With its causes; a URL's password is in none of them.
-            eprintln!("any-store: {error:?}");
-            ExitCode::from(if error.is_usage() { 2 } else { 3 })
-        }
+        Err(failure) => match failure.downcast_ref::<Error>() {
+            Some(error) => {
+                // With its causes; a URL's password is in none of them.
+                eprintln!("any-store: {error:?}");
+                ExitCode::from(if error.is_usage() { 2 } else { 3 })
+            }
+            None => {
+                eprintln!("any-store: {failure}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
-async fn run() -> Result<()> {
+async fn run() -> Result<(), Failure> {
     let store = store_by_environment()?;
     check(&store).await?;
     let listener = listen().await?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| Error::from_io("listen", error))?;
+    let address = listener.local_addr()?;
     println!(
         "listening on http://{address}, with a store of the kind {}",
         store.kind()
     );
     let app = app(store.clone());
-    let served = axum::serve(listener, app).with_graceful_shutdown(async {
-        // Without Ctrl-C it goes on until it is killed, and loses nothing that was answered.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    });
-    served
-        .await
-        .map_err(|error| Error::from_io("serve", error))?;
-    store.close().await
+    axum::serve(listener, app)
+        .with_graceful_shutdown(end())
+        .await?;
+    // Finish what was begun and let go of files and connections.
+    store.close().await?;
+    println!("ended");
+    Ok(())
 }
 
 fn store_by_environment() -> Result<Store> {
@@ -92,12 +102,12 @@ fn store_by_environment() -> Result<Store> {
     }
 }
 
-async fn listen() -> Result<TcpListener> {
+async fn listen() -> Result<TcpListener, Failure> {
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let invalid = |_| Error::new(ErrorKind::InvalidOption, "PORT is no number of a port");
     let port: u16 = port.parse().map_err(invalid)?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await;
-    listener.map_err(|error| Error::from_io("listen", error))
+    listener.map_err(|error| format!("could not listen on 127.0.0.1:{port}: {error}").into())
 }
 
 /// Whether the store can be reached, written and read. `kv()` opens nothing: the first operation does.
@@ -134,7 +144,9 @@ async fn read(State(pastes): State<Store>, Path(id): Path<String>) -> Result<Res
 }
 
 async fn health(State(store): State<Store>) -> Result<&'static str, Refusal> {
-    check(&store).await?;
+    let late = |_| Error::new(ErrorKind::Timeout, "the store does not answer in a second");
+    let checked = tokio::time::timeout(HEALTHY, check(&store)).await;
+    checked.map_err(late)??;
     Ok("ok\n")
 }
 
@@ -161,4 +173,21 @@ impl IntoResponse for Refusal {
         };
         status.into_response()
     }
+}
+
+/// Is done at Ctrl-C or SIGTERM.
+async fn end() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ fn program(environment: &[(&str, &str)]) -> Command {
 /// The program while it serves.
 struct Running {
     child: Child,
+    said: BufReader<ChildStdout>,
     address: String,
     kind: String,
 }
@@ -37,6 +38,7 @@ impl Running {
         let (address, kind) = line.trim().split_once(", ").unwrap();
         Self {
             child,
+            said,
             address: address
                 .strip_prefix("listening on http://")
                 .unwrap()
@@ -66,6 +68,13 @@ impl Running {
 
     fn health(&self) -> u16 {
         self.ask("GET", "/health", "").0
+    }
+
+    /// As a service manager does.
+    fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", "TERM", &pid]).status();
+        assert!(status.unwrap().success());
     }
 }
 
@@ -121,6 +130,61 @@ fn with_redis_processes_share_and_an_outage_passes() {
         thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(one.ask("GET", &format!("/{id}"), ""), (200, "text".into()));
+}
+
+#[test]
+fn health_does_not_wait_as_long_as_the_store_may_take() {
+    let Some(redis) = Redis::start() else {
+        return;
+    };
+    let url = redis.url_with("timeout=10min");
+    let running = Running::start(&[("STORE_URL", &url)]);
+    assert_eq!(running.health(), 200);
+    // It takes what it is sent, and answers nothing.
+    redis.pause();
+    let begun = Instant::now();
+    assert_eq!(running.health(), 503);
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    redis.resume();
+}
+
+#[test]
+fn what_is_under_way_is_answered_before_it_ends() {
+    let mut running = Running::start(&[]);
+    let mut stream = TcpStream::connect(&running.address).unwrap();
+    let head = "POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 4\r\n";
+    write!(
+        stream,
+        "{head}content-type: text/plain\r\nexpect: 100-continue\r\n\r\n"
+    )
+    .unwrap();
+    let mut reply = BufReader::new(stream.try_clone().unwrap());
+    let mut line = String::new();
+    reply.read_line(&mut line).unwrap();
+    // From here on it waits for the text.
+    assert!(line.starts_with("HTTP/1.1 100 "), "{line}");
+    running.terminate();
+    stream.write_all(b"text").unwrap();
+    let mut rest = String::new();
+    reply.read_to_string(&mut rest).unwrap();
+    assert!(rest.trim_start().starts_with("HTTP/1.1 201 "), "{rest}");
+
+    let mut said = String::new();
+    running.said.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "ended\n");
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_no_store_that_is_away() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let (code, said) = refused(&[("PORT", &address.port().to_string())]);
+    assert_eq!(code, 1);
+    assert!(said.contains(&address.to_string()), "{said}");
+    let (code, said) = refused(&[("PORT", "abc")]);
+    assert_eq!(code, 2);
+    assert!(said.contains("PORT"), "{said}");
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! Open <http://127.0.0.1:3000/>. Ctrl-C or SIGTERM ends it when the requests under way are done.
 
 use std::env;
-use std::error::Error;
+use std::process::ExitCode;
 
 use axum::extract::Form;
 use axum::http::StatusCode;
@@ -23,10 +23,30 @@ use time::Duration;
 use tokio::net::TcpListener;
 use tower_sessions::{Expiry, Session, SessionManagerLayer, session};
 
+type Failure = Box<dyn std::error::Error>;
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("axum-sessions: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                eprintln!("  because: {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Failure> {
     let url = env::var("STORE").unwrap_or_else(|_| "memory:".to_owned());
-    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse::<u16>())?;
+    let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let port: u16 = port
+        .parse()
+        .map_err(|_| format!("PORT is a number up to 65535, not {port:?}"))?;
 
     // The prefix keeps sessions apart from whatever else is in the store.
     let store = kv(url)?;
@@ -40,7 +60,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/logout", post(log_out))
         .layer(sessions);
 
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let listener = TcpListener::bind(("127.0.0.1", port))
+        .await
+        .map_err(|error| format!("could not listen on 127.0.0.1:{port}: {error}"))?;
     let address = listener.local_addr()?;
     println!("http://{address}/ with sessions in {}", store.kind());
     serve(listener, app).with_graceful_shutdown(end()).await?;
@@ -51,7 +73,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Each visit is one more in the session, which begins with the first one.
-async fn home(session: Session) -> Result<Html<String>, Failure> {
+async fn home(session: Session) -> Result<Html<String>, Unavailable> {
     let visits = session.get("visits").await?.unwrap_or(0_u64) + 1;
     session.insert("visits", visits).await?;
     let user: Option<String> = session.get("user").await?;
@@ -77,28 +99,28 @@ struct Login {
 }
 
 /// Here, you would ask for a password.
-async fn log_in(session: Session, Form(login): Form<Login>) -> Result<Redirect, Failure> {
+async fn log_in(session: Session, Form(login): Form<Login>) -> Result<Redirect, Unavailable> {
     // Another id from here on, so that nobody who knew the old one is logged in too.
     session.cycle_id().await?;
     session.insert("user", login.user).await?;
     Ok(Redirect::to("/"))
 }
 
-async fn log_out(session: Session) -> Result<Redirect, Failure> {
+async fn log_out(session: Session) -> Result<Redirect, Unavailable> {
     session.flush().await?;
     Ok(Redirect::to("/"))
 }
 
 /// The store is down, or what it has is no session: the log says which, and never whose.
-struct Failure(session::Error);
+struct Unavailable(session::Error);
 
-impl From<session::Error> for Failure {
+impl From<session::Error> for Unavailable {
     fn from(error: session::Error) -> Self {
         Self(error)
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for Unavailable {
     fn into_response(self) -> Response {
         eprintln!("{}", self.0);
         (StatusCode::INTERNAL_SERVER_ERROR, "Please try again later.").into_response()

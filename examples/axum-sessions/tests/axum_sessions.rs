@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use polystore_servers::Redis;
@@ -133,6 +133,26 @@ fn in_memory_it_counts_visits_logs_in_and_out_and_escapes_names() {
         );
     }
     assert_eq!(program.end(), ("ended\n".to_owned(), String::new()));
+}
+
+#[test]
+fn a_port_that_is_none_or_taken_is_said() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address");
+    for (port, words) in [
+        ("abc", "PORT is a number up to 65535, not \"abc\""),
+        (
+            &address.port().to_string(),
+            &format!("could not listen on {address}: "),
+        ),
+    ] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_axum-sessions"));
+        let output = program.env("PORT", port).env_remove("STORE").output();
+        let output = output.expect("the program runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains(words), "{errors}");
+    }
 }
 
 #[test]

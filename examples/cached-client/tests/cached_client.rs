@@ -83,9 +83,9 @@ fn the_second_run_is_answered_by_the_cache() {
         let (list, item) = (format!("{}/list", api.url), format!("{}/item", api.url));
         let first = run(folder.path(), &[&list, &item], store);
         for line in [
-            "  200 OK, 7 bytes, from the origin, kept, in ",
+            "  200 OK, 7 bytes, from the origin, to be kept, in ",
             "  a list of 3\n",
-            "  200 OK, 19 bytes, from the origin, kept, in ",
+            "  200 OK, 19 bytes, from the origin, to be kept, in ",
             "  2 fields: id, name\n",
             &format!("2 in the cache ({kind})\n"),
         ] {
@@ -101,14 +101,14 @@ fn the_second_run_is_answered_by_the_cache() {
         assert_eq!(api.count(), 2);
         let second = run(folder.path(), &[&item], store);
         assert!(
-            said(&second).contains("19 bytes, from the cache, confirmed, kept, "),
+            said(&second).contains("19 bytes, from the cache, confirmed, to be kept, "),
             "{second:?}"
         );
         assert_eq!(api.count(), 3);
 
         let refreshed = run(folder.path(), &["--refresh", &list], store);
         assert!(
-            said(&refreshed).contains("7 bytes, from the origin, kept, "),
+            said(&refreshed).contains("7 bytes, from the origin, to be kept, "),
             "{refreshed:?}"
         );
         assert_eq!(api.count(), 4);
@@ -118,12 +118,50 @@ fn the_second_run_is_answered_by_the_cache() {
 }
 
 #[test]
+fn a_cache_that_is_away_is_a_warning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let api = Api::start();
+    let list = format!("{}/list", api.url);
+    // Nobody listens at this port.
+    let away = Some("redis://127.0.0.1:1?timeout=500ms");
+    for asked in 1..=2 {
+        let output = run(folder.path(), &[&list], away);
+        assert!(
+            said(&output).contains("  a list of 3\n") && !said(&output).contains(" in the cache"),
+            "{output:?}"
+        );
+        assert_eq!(api.count(), asked);
+        let told = String::from_utf8_lossy(&output.stderr);
+        for words in [
+            "WARN a reply could not be read by the HTTP cache",
+            "what is in the cache cannot be counted: redis: ",
+        ] {
+            assert!(told.contains(words), "{words:?} is not in {told:?}");
+        }
+    }
+}
+
+#[test]
 fn what_goes_wrong_is_said_with_its_causes() {
     let folder = tempfile::tempdir().expect("a folder");
     for (arguments, code, words) in [
         (&[][..], 2, &["usage: cached-client"][..]),
         (&["http://127.0.0.1:1/"], 1, &["127.0.0.1:1", "refused"]),
-        (&["not a URL"], 1, &["relative URL without a base"]),
+        (
+            &["a.example/x"],
+            2,
+            &["\"a.example/x\" is no URL", "usage: "],
+        ),
+        (
+            &["http://127.0.0.1:1/", "--bogus"],
+            2,
+            &["\"--bogus\"", "usage: "],
+        ),
+        (
+            &["ftp://127.0.0.1:1/"],
+            2,
+            &["\"ftp://127.0.0.1:1/\" is no URL of HTTP"],
+        ),
     ] {
         let output = run(folder.path(), arguments, None);
         let told = String::from_utf8_lossy(&output.stderr);

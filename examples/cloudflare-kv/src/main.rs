@@ -8,6 +8,7 @@
 //! redirects add /sale https://shop.example/summer "2 weeks"
 //! redirects list
 //! redirects rm /sale
+//! redirects clear                  # removes all of them: an empty file does not, which is more often a mistake
 //! ```
 //!
 //! A line of the file is `/from https://to`; those that are empty or begin with `#` are for people. The namespace may hold
@@ -20,6 +21,7 @@
 //! elsewhere: `insert` is an "unsupported" error here.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use polystore_kv::{Expires, Expiry, Scan, TypedStore, kv};
@@ -27,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 type Failure = Box<dyn std::error::Error>;
 
-const USAGE: &str = "usage: cloudflare-kv list | push FILE | add FROM TO [TIME] | rm FROM…";
+const USAGE: &str = "usage: cloudflare-kv list | push FILE | add FROM TO [TIME] | rm FROM… | clear";
 
 /// Where a path leads.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,7 @@ struct Redirect {
 async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cloudflare-kv: {error}");
             let mut cause = error.source();
@@ -51,6 +54,12 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Whether whoever reads what is printed has had enough, such as `head`.
+fn is_closed_pipe(error: &Failure) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
 async fn run() -> Result<(), Failure> {
     let url = std::env::var("REDIRECTS")
         .map_err(|_| "set REDIRECTS to the namespace: cloudflare://ACCOUNT/NAMESPACE")?;
@@ -60,13 +69,18 @@ async fn run() -> Result<(), Failure> {
     match words[..] {
         ["list"] => {
             for (from, Redirect { to }) in redirects.all().await? {
-                println!("{from} {to}");
+                writeln!(io::stdout(), "{from} {to}")?;
             }
         }
-        ["push", file] => push(&redirects, &std::fs::read_to_string(file)?).await?,
+        ["push", file] => {
+            let lines = std::fs::read_to_string(file);
+            let lines = lines.map_err(|error| format!("{file}: {error}"))?;
+            push(&redirects, &lines).await?;
+        }
         ["add", from, to] => add(&redirects, from, to, Expires::NEVER).await?,
         ["add", from, to, time] => add(&redirects, from, to, time.parse()?).await?,
         ["rm", ref from @ ..] if !from.is_empty() => redirects.del_many(from).await?,
+        ["clear"] => redirects.clear().await?,
         _ => return Err(USAGE.into()),
     }
     // What was written is there when its await returned; this lets go of the connection.
@@ -98,6 +112,9 @@ async fn push(redirects: &TypedStore<Redirect>, file: &str) -> Result<(), Failur
             return Err(format!("line {number}: that path is there twice").into());
         }
     }
+    if wanted.is_empty() {
+        return Err("there is no redirect in the file; to remove all of them: clear".into());
+    }
     let mut there = BTreeMap::new();
     let mut entries = redirects.store().scan(Scan::new());
     while let Some((from, entry)) = entries.try_next().await? {
@@ -114,12 +131,13 @@ async fn push(redirects: &TypedStore<Redirect>, file: &str) -> Result<(), Failur
         .keys()
         .filter(|from| !wanted.contains_key(*from))
         .collect();
-    println!(
+    writeln!(
+        io::stdout(),
         "{} to write, {} to remove, of {}",
         new.len(),
         gone.len(),
         wanted.len()
-    );
+    )?;
     // In this order: if it fails half way, no path that should lead somewhere leads nowhere, and it can be done again.
     redirects.set_many(new).await?;
     redirects.del_many(gone).await?;

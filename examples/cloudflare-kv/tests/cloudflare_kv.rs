@@ -95,6 +95,29 @@ fn a_file_becomes_what_is_in_the_namespace() {
     );
     let said = fails(&adding.output().unwrap());
     assert!(said.contains("cloudflare: set \"redirect:/x\""), "{said}");
+
+    says(&server, &["clear"]);
+    assert_eq!(says(&server, &["list"]), "");
+    assert_eq!(value(&server, "other"), (200, "1".into()));
+}
+
+#[test]
+fn a_file_that_says_nothing_is_refused_before_anything_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("redirects.txt");
+    let push = || {
+        let words = ["push", path(&file)];
+        let mut pushing = program("cloudflare://account/namespace", "token", &words);
+        fails(&pushing.output().unwrap())
+    };
+    assert!(push().contains("redirects.txt: "));
+    std::fs::write(&file, [0xff]).unwrap();
+    assert!(push().contains("redirects.txt: "));
+    for text in ["", "# none\n\n"] {
+        std::fs::write(&file, text).unwrap();
+        let said = push();
+        assert!(said.contains("no redirect in the file"), "{said}");
+    }
 }
 
 #[test]

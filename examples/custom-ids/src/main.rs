@@ -17,6 +17,7 @@
 //! then" reads no more than it gives. They tell everybody when they were made, and are
 //! no secret: for sessions and the like keep to `add`.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -37,6 +38,7 @@ struct Event {
 async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("custom-ids: {error}");
             if let Some(cause) = error.source() {
@@ -45,6 +47,12 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether whoever reads what is printed has had enough, such as `head`.
+fn is_closed_pipe(error: &Failure) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 async fn run() -> Result<(), Failure> {
@@ -56,7 +64,8 @@ async fn run() -> Result<(), Failure> {
     match words[..] {
         ["add", text] => {
             let text = text.to_owned();
-            println!("{}", add(&journal, &Event { text }).await?);
+            let id = add(&journal, &Event { text }).await?;
+            writeln!(io::stdout(), "{id}")?;
         }
         ["list"] => print(&journal, Scan::new()).await?,
         ["list", count] => print(&journal, Scan::new().limit(number(count)?)).await?,
@@ -124,7 +133,8 @@ async fn print(journal: &Store, scan: Scan) -> Result<(), Failure> {
     let mut entries = journal.scan(scan);
     while let Some((id, entry)) = entries.try_next().await? {
         let age = age(&id).unwrap_or_default().as_secs();
-        println!("{id} ({age} s ago) {}", entry.decode::<Event>()?.text);
+        let text = entry.decode::<Event>()?.text;
+        writeln!(io::stdout(), "{id} ({age} s ago) {text}")?;
     }
     Ok(())
 }

@@ -94,3 +94,15 @@ fn a_store_without_an_order_is_refused_and_not_listed_anyhow() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("in no order"), "{said}");
 }
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    says(folder, &["add", "text"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = program(folder, &["list"]).stdout(writer).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

@@ -13,7 +13,7 @@
 
 mod note;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use polystore_kv::kv;
@@ -29,6 +29,7 @@ const USAGE: &str =
 async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("custom-serialization: {error}");
             if let Some(cause) = error.source() {
@@ -39,6 +40,12 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Whether whoever reads what is printed has had enough, such as `head`.
+fn is_closed_pipe(error: &Failure) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
 async fn run() -> Result<(), Failure> {
     let url = std::env::var("NOTES").unwrap_or_else(|_| "file:notes.json".to_owned());
     let notes = kv(url)?.typed::<Note>();
@@ -46,28 +53,32 @@ async fn run() -> Result<(), Failure> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["put", name, text, picture, ref tags @ ..] => {
-            let is_there = picture != "-";
+            let picture = (picture != "-").then_some(picture);
             let note = Note {
-                text: std::fs::read_to_string(text)?,
-                picture: is_there.then(|| std::fs::read(picture)).transpose()?,
+                text: String::from_utf8(read(text)?).map_err(|_| format!("{text} is no text"))?,
+                picture: picture.map(read).transpose()?,
                 tags: tags.iter().map(ToString::to_string).collect(),
             };
             notes.set(name, &note).await?;
         }
         ["get", name] => {
             let note = notes.get(name).await?.ok_or("there is no such note")?;
-            print!("{}", note.text);
+            write!(io::stdout(), "{}", note.text)?;
         }
         ["picture", name] => {
             let note = notes.get(name).await?.ok_or("there is no such note")?;
             let picture = note.picture.ok_or("the note has no picture")?;
-            std::io::stdout().write_all(&picture)?;
+            io::stdout().write_all(&picture)?;
         }
         ["list"] => list(&notes).await?,
         _ => return Err(USAGE.into()),
     }
     notes.close().await?;
     Ok(())
+}
+
+fn read(file: &str) -> Result<Vec<u8>, String> {
+    std::fs::read(file).map_err(|error| format!("{file}: {error}"))
 }
 
 /// One that cannot be read is said, and the others are listed all the same.
@@ -79,10 +90,16 @@ async fn list(notes: &polystore_kv::TypedStore<Note>) -> Result<(), Failure> {
                 let picture = note.picture.map_or(0, |picture| picture.len());
                 let characters = note.text.chars().count();
                 let tags = note.tags.join(" ");
-                println!("{name}: {characters} characters, a picture of {picture} bytes, [{tags}]");
+                writeln!(
+                    io::stdout(),
+                    "{name}: {characters} characters, a picture of {picture} bytes, [{tags}]"
+                )?;
             }
             Ok(None) => return Ok(()),
-            Err(error) if error.is_data() => eprintln!("left out: {error}"),
+            // One without a key is about the whole store.
+            Err(error) if error.is_data() && error.key().is_some() => {
+                eprintln!("left out: {error}");
+            }
             Err(error) => return Err(error.into()),
         }
     }

@@ -6,10 +6,14 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-fn run(folder: &Path, words: &[&str]) -> Output {
+fn program(folder: &Path, words: &[&str]) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_custom-serialization"));
     program.args(words).current_dir(folder).env_remove("NOTES");
-    program.output().unwrap()
+    program
+}
+
+fn run(folder: &Path, words: &[&str]) -> Output {
+    program(folder, words).output().unwrap()
 }
 
 /// What it prints, where it must succeed.
@@ -101,4 +105,44 @@ fn what_cannot_be_read_is_an_error_that_shows_nothing_of_it() {
         // And nothing was changed by reading.
         assert_eq!(stored(folder), notes);
     }
+}
+
+#[test]
+fn what_is_no_store_or_no_file_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("binary"), [0xff]).unwrap();
+    for [text, picture, words] in [
+        ["nowhere", "-", "nowhere: "],
+        ["binary", "-", "binary is no text"],
+        ["text", "no-picture", "no-picture: "],
+    ] {
+        std::fs::write(folder.join("text"), "text").unwrap();
+        let output = run(folder, &["put", "trip", text, picture]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(words), "{said}");
+    }
+    // Not one of the notes, but all of them.
+    std::fs::write(folder.join("notes.json"), "xx").unwrap();
+    let output = run(folder, &["list"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("notes.json") && !said.contains("left out"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::write(folder.join("text"), "text").unwrap();
+    gives(folder, &["put", "trip", "text", "-"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = program(folder, &["list"]).stdout(writer).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }

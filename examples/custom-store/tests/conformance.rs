@@ -14,6 +14,14 @@ fn main() -> ExitCode {
         "{\"ada\": 36, \"grace\": 85}\na code of 24 characters\n\
          it has expired: 2 keys, 3 in the map\n1 pruned\ntrue false\n"
     );
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut unread = Command::new(env!("CARGO_BIN_EXE_custom-store"));
+    let unread = unread.stdout(writer).output().expect("the program runs");
+    assert!(
+        unread.status.success() && unread.stderr.is_empty(),
+        "{unread:?}"
+    );
     Suite::new()
         .disposable_store("map", || async { kv(MapStore::default()) })
         .run()

@@ -7,7 +7,7 @@
 //! flags list
 //! flags check ada                     # which of them the user ada has
 //! flags is-on banner ada              # for scripts: exits with 0 or 3
-//! flags watch ada                     # says what changes for ada, until you end it: edit flags.json
+//! flags watch ada                     # says what changes for ada, or is wrong, until you end it: edit flags.json
 //! flags rm banner
 //! ```
 //!
@@ -27,6 +27,7 @@
 mod flags;
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -45,12 +46,21 @@ const IS_OFF: u8 = 3;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     run().await.unwrap_or_else(|error| {
+        if is_closed_pipe(&error) {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("feature-flags: {error}");
         if let Some(cause) = error.source() {
             eprintln!("  because: {cause}");
         }
         ExitCode::FAILURE
     })
+}
+
+/// Whether whoever reads what is printed has had enough, such as `head`.
+fn is_closed_pipe(error: &Failure) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 async fn run() -> Result<ExitCode, Failure> {
@@ -63,11 +73,15 @@ async fn run() -> Result<ExitCode, Failure> {
         ["set", name, flag] => flags.set(name, flag.parse()?, Expires::NEVER).await?,
         ["set", name, flag, time] => flags.set(name, flag.parse()?, time.parse()?).await?,
         ["rm", name] => flags.remove(name).await?,
-        ["is-on", name, user] if flags.is_on(name, user).await? => println!("on"),
+        ["is-on", name, user] if flags.is_on(name, user).await? => writeln!(io::stdout(), "on")?,
         ["is-on", _, _] => return Ok(ExitCode::from(IS_OFF)),
         ["check", user] => {
-            for (name, is_on) in features(&flags, user).await? {
-                println!("{} {name}", if is_on { "on " } else { "off" });
+            let (features, wrong) = features(&flags, user).await?;
+            for line in wrong {
+                eprintln!("{line}");
+            }
+            for (name, is_on) in features {
+                writeln!(io::stdout(), "{} {name}", if is_on { "on " } else { "off" })?;
             }
         }
         ["watch", user] => watch(&flags, user).await?,
@@ -79,11 +93,12 @@ async fn run() -> Result<ExitCode, Failure> {
 /// Fails at the end if some of the flags are none.
 async fn list(flags: &Flags) -> Result<ExitCode, Failure> {
     let mut code = ExitCode::SUCCESS;
+    let mut out = io::stdout();
     for listed in flags.list().await? {
         match listed.flag {
-            Ok(flag) => println!("{flag:8} {}{}", listed.name, left(listed.expiry)),
+            Ok(flag) => writeln!(out, "{flag:8} {}{}", listed.name, left(listed.expiry))?,
             Err(error) => {
-                println!("{:8} {}: {error}", "WRONG", listed.name);
+                writeln!(out, "{:8} {}: {error}", "WRONG", listed.name)?;
                 code = ExitCode::FAILURE;
             }
         }
@@ -103,38 +118,57 @@ fn left(expiry: Expiry) -> String {
     }
 }
 
-/// What `user` has of all flags. What somebody wrote that is no flag is off, and said.
-async fn features(flags: &Flags, user: &str) -> Result<BTreeMap<String, bool>, Failure> {
-    let mut features = BTreeMap::new();
+/// What `user` has of all flags, and a line for each that somebody wrote and that is none: that is off.
+async fn features(
+    flags: &Flags,
+    user: &str,
+) -> Result<(BTreeMap<String, bool>, Vec<String>), Failure> {
+    let (mut features, mut wrong) = (BTreeMap::new(), Vec::new());
     for listed in flags.list().await? {
         let flag = listed.flag.unwrap_or_else(|error| {
-            eprintln!("{} counts as off: {error}", listed.name);
+            wrong.push(format!("{} counts as off: {error}", listed.name));
             Flag::Off
         });
         let is_on = flag.is_on(&listed.name, user);
         features.insert(listed.name, is_on);
     }
-    Ok(features)
+    Ok((features, wrong))
 }
 
-/// A program that runs looks again and again. What it knew stays good while the file is half saved.
+/// A program that runs looks again and again. What it knew stays good while the file is half saved, or broken.
 async fn watch(flags: &Flags, user: &str) -> Result<(), Failure> {
-    let mut known = features(flags, user).await?;
-    println!("watching {} flags", known.len());
+    let mut out = io::stdout();
+    let (mut known, mut wrong) = features(flags, user).await?;
+    for line in &wrong {
+        eprintln!("{line}");
+    }
+    writeln!(out, "watching {} flags", known.len())?;
     loop {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let Ok(now) = features(flags, user).await else {
-            continue;
+        let (now, wrong_now) = match features(flags, user).await {
+            Ok(looked) => looked,
+            Err(error) => (
+                known.clone(),
+                vec![format!("all flags stay as they were: {error}")],
+            ),
         };
+        // Once, and not five times a second.
+        for line in wrong_now.iter().filter(|line| !wrong.contains(line)) {
+            eprintln!("{line}");
+        }
+        if wrong_now.is_empty() && !wrong.is_empty() {
+            eprintln!("nothing is wrong any more");
+        }
         for name in known
             .keys()
             .chain(now.keys().filter(|name| !known.contains_key(*name)))
         {
             let (was, is) = (known.get(name) == Some(&true), now.get(name) == Some(&true));
             if was != is {
-                println!("{name} is {} for {user}", if is { "on" } else { "off" });
+                let is = if is { "on" } else { "off" };
+                writeln!(out, "{name} is {is} for {user}")?;
             }
         }
-        known = now;
+        (known, wrong) = (now, wrong_now);
     }
 }

@@ -1,7 +1,7 @@
 //! Flags are for whom they should be, and the file is for people too.
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -43,7 +43,14 @@ fn flag(value: &Value) -> Value {
 }
 
 fn edit(folder: &Path, flags: &Value) {
-    std::fs::write(folder.join("flags.json"), flags.to_string()).unwrap();
+    save(folder, &flags.to_string());
+}
+
+/// As an editor does: nobody sees half of it.
+fn save(folder: &Path, text: &str) {
+    let new = folder.join("flags.json.new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, folder.join("flags.json")).unwrap();
 }
 
 #[test]
@@ -118,7 +125,7 @@ fn a_running_process_sees_what_somebody_edits() {
     edit(folder, &json!({"search": flag(&json!("on"))}));
     assert_eq!(next(), "search is on for ada");
     // Half a file is no news.
-    std::fs::write(folder.join("flags.json"), r#"{"search": {"val"#).unwrap();
+    save(folder, r#"{"search": {"val"#);
     assert_eq!(run(folder, &["list"]).status.code(), Some(1));
     edit(
         folder,
@@ -127,6 +134,66 @@ fn a_running_process_sees_what_somebody_edits() {
     assert_eq!(next(), "banner is on for ada");
     says(folder, &["set", "search", "on", "400ms"]);
     assert_eq!(next(), "search is off for ada");
+    drop(watching);
+}
+
+#[test]
+fn a_running_process_says_once_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    edit(folder, &json!({"search": flag(&json!("onn"))}));
+    let mut watching = program(folder, &["watch", "ada"]);
+    watching.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut watching = watching.spawn().unwrap();
+    let (tell, told) = mpsc::channel();
+    // Both in one: a line too many is seen in either.
+    let (output, errors) = (watching.stdout.take(), watching.stderr.take());
+    for output in [
+        Box::new(output.unwrap()) as Box<dyn Read + Send>,
+        Box::new(errors.unwrap()),
+    ] {
+        let tell = tell.clone();
+        thread::spawn(move || {
+            let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+            lines.try_for_each(|line| tell.send(line))
+        });
+    }
+    let watching = Ends(watching);
+    let next = || told.recv_timeout(Duration::from_secs(30)).unwrap();
+    let mut first = [next(), next()];
+    first.sort();
+    assert!(first[0].starts_with("search counts as off: "), "{first:?}");
+    assert_eq!(first[1], "watching 1 flags");
+
+    save(folder, "{");
+    let said = next();
+    assert!(said.starts_with("all flags stay as they were: "), "{said}");
+    edit(
+        folder,
+        &json!({"search": flag(&json!("onnn")), "banner": flag(&json!("on"))}),
+    );
+    let mut next_two = [next(), next()];
+    next_two.sort();
+    assert_eq!(next_two[0], "banner is on for ada");
+    assert!(
+        next_two[1].starts_with("search counts as off: "),
+        "{next_two:?}"
+    );
+    // It looked many times meanwhile, and had nothing more to say.
+    for turn in 0..5 {
+        let (word, flag) = if turn % 2 == 0 {
+            ("off", json!("off"))
+        } else {
+            ("on", json!("on"))
+        };
+        edit(
+            folder,
+            &json!({"search": self::flag(&json!("onnn")), "banner": self::flag(&flag)}),
+        );
+        assert_eq!(next(), format!("banner is {word} for ada"));
+    }
+    edit(folder, &json!({"search": flag(&json!("off"))}));
+    assert_eq!(next(), "nothing is wrong any more");
     drop(watching);
 }
 
@@ -164,4 +231,16 @@ fn a_slip_in_one_flag_is_named_and_hides_no_other() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains(&format!("file: get {name:?}")), "{said}");
     }
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    says(folder, &["set", "search", "on"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = program(folder, &["list"]).stdout(writer).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }

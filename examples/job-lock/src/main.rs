@@ -16,7 +16,7 @@
 mod lock;
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,6 +32,7 @@ type Failure = Box<dyn std::error::Error>;
 async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("job-lock: {error}");
             let mut cause = error.source();
@@ -42,6 +43,12 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether whoever reads what is printed has had enough, such as `head`.
+fn is_closed_pipe(error: &Failure) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 async fn run() -> Result<(), Failure> {
@@ -61,7 +68,7 @@ async fn run() -> Result<(), Failure> {
         let number = write_invoice(&held, Path::new(journal), work).await;
         // Also if that failed: the others need not wait until the lease is over.
         held.release().await?;
-        println!("invoice {}", number?);
+        writeln!(io::stdout(), "invoice {}", number?)?;
     }
     store.close().await?;
     Ok(())
@@ -72,7 +79,7 @@ async fn write_invoice(held: &Held, journal: &Path, work: Duration) -> Result<u6
     let mut file = OpenOptions::new();
     let mut file = file.create(true).append(true).open(journal)?;
     let next = number_after(&std::fs::read_to_string(journal)?)?;
-    println!("working");
+    writeln!(io::stdout(), "working")?;
     sleep(work).await;
     // Right before what others can see.
     held.check()?;

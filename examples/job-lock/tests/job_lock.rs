@@ -1,7 +1,7 @@
 //! One process at a time does the job, and the next one when it was killed.
 #![allow(clippy::unwrap_used, reason = "a test fails where it panics")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -129,4 +129,25 @@ fn a_journal_that_is_not_whole_is_not_continued() {
         assert_eq!(worker.wait().unwrap().code(), Some(1), "{broken:?}");
         assert_eq!(std::fs::read_to_string(&journal).unwrap(), broken);
     }
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly_and_leaves_no_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut unread = Command::new(env!("CARGO_BIN_EXE_job-lock"));
+    unread.args(["sqlite:locks.db?sync=normal", "invoices", "3"]);
+    unread.env("LEASE", "1h").current_dir(folder.path());
+    let output = unread.stdout(writer).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+
+    // It need not wait for the end of that lease.
+    let mut next = start(folder.path(), 1, &[]);
+    let mut said = String::new();
+    let mut stdout = next.stdout.take().unwrap();
+    stdout.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "working\ninvoice 1\n");
+    assert!(next.wait().unwrap().success());
 }

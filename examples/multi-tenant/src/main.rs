@@ -16,6 +16,7 @@
 
 mod tenants;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use self::tenants::{Hired, Plan, Tenant, Tenants};
@@ -29,6 +30,7 @@ const USAGE: &str = "usage: multi-tenant list | create TENANT SEATS | remove TEN
 async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("multi-tenant: {error}");
             if let Some(cause) = error.source() {
@@ -39,6 +41,12 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Whether whoever reads what is printed has had enough, such as `head`.
+fn is_closed_pipe(error: &Failure) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
 async fn run() -> Result<(), Failure> {
     let url = std::env::var("TENANTS").unwrap_or_else(|_| "sqlite:tenants.db".to_owned());
     let tenants = Tenants::new(url)?;
@@ -47,11 +55,14 @@ async fn run() -> Result<(), Failure> {
     match words[..] {
         ["list"] => {
             for name in tenants.names().await? {
-                println!("{name}");
+                writeln!(io::stdout(), "{name}")?;
             }
         }
         ["create", name, seats] => {
-            let seats = seats.parse()?;
+            check(name)?;
+            let seats = seats
+                .parse()
+                .map_err(|_| format!("SEATS is a number, not {seats:?}"))?;
             if !tenants.create(name, Plan { seats }).await? {
                 return Err(format!("there is a tenant {name:?} already").into());
             }
@@ -68,18 +79,28 @@ async fn run() -> Result<(), Failure> {
     Ok(())
 }
 
+/// What is none would be a blank line in the list, and what is an order here could not be shown.
+fn check(name: &str) -> Result<(), String> {
+    match name {
+        "list" | "create" | "remove" => Err(format!("no tenant can have the name {name}")),
+        _ if name.trim().is_empty() => Err("a tenant needs a name".to_owned()),
+        _ => Ok(()),
+    }
+}
+
 async fn serve(tenant: &Tenant, order: &[&str]) -> Result<(), Failure> {
+    let mut out = io::stdout();
     match *order {
         [] => {
             for (email, user) in tenant.users().await? {
-                println!("seat {}: {} <{email}>", user.seat, user.name);
+                writeln!(out, "seat {}: {} <{email}>", user.seat, user.name)?;
             }
             for (setting, value) in tenant.settings().entries().await? {
-                println!("{setting} = {value}");
+                writeln!(out, "{setting} = {value}")?;
             }
         }
         ["hire", email, name] => match tenant.hire(email, name).await? {
-            Hired::Seat(seat) => println!("{name} has seat {seat}"),
+            Hired::Seat(seat) => writeln!(out, "{name} has seat {seat}")?,
             Hired::IsThere => return Err(format!("{email} has a seat").into()),
             Hired::AllSeatsTaken => return Err("all seats are taken".into()),
         },

@@ -23,7 +23,7 @@ fn says(folder: &Path, words: &[&str]) -> String {
 }
 
 /// Names that are beginnings of each other, also with what the prefixes are made of.
-const HOSTILE: [&str; 10] = ["a", "a:", "a:b", "a:user:", "", ":", "1:a", "a%", "A", "é"];
+const HOSTILE: [&str; 10] = ["a", "a:", "a:b", "a:user:", "1", ":", "1:a", "a%", "A", "é"];
 
 #[test]
 fn tenants_keep_apart_whatever_their_names_are() {
@@ -94,6 +94,26 @@ fn a_name_is_taken_once() {
 }
 
 #[test]
+fn what_is_no_name_or_no_number_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (name, seats, words) in [
+        ("", "1", "a tenant needs a name"),
+        (" ", "1", "a tenant needs a name"),
+        ("list", "1", "no tenant can have the name list"),
+        ("create", "1", "no tenant can have the name create"),
+        ("remove", "1", "no tenant can have the name remove"),
+        ("acme", "x", "SEATS is a number, not \"x\""),
+    ] {
+        let output = run(folder, &["create", name, seats]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(words), "{said}");
+    }
+    assert_eq!(says(folder, &["list"]), "");
+}
+
+#[test]
 fn a_seat_is_freed_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -112,4 +132,16 @@ fn a_seat_is_freed_once() {
         // A second one would free the seat of whoever got it meanwhile.
         assert_eq!(succeeded.count(), 1, "round {round}");
     }
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    says(folder, &["create", "acme", "1"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = program(folder, &["list"]).stdout(writer).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }

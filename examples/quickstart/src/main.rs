@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use polystore_kv::{Expires, Scan, kv};
@@ -28,9 +30,25 @@ struct Country {
 const COUNTRIES: &str = include_str!("../data/countries.json");
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads what is printed has had enough, such as `head`.
+        Err(error) if is_closed_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quickstart: {error}");
+            if let Some(cause) = error.source() {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout();
     let folder = enter_folder()?;
-    println!("Everything is in {}\n", folder.display());
+    writeln!(out, "Everything is in {}\n", folder.display())?;
 
     // Open a store. Nothing happens yet: the file is opened by the first operation. Any
     // other URL works as well, such as "memory:" or "file:countries.json".
@@ -46,12 +64,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     countries
         .set_many(list.iter().map(|country| (key_of(country), country)))
         .await?;
-    println!("imported {} countries in {:?}", list.len(), began.elapsed());
+    writeln!(
+        out,
+        "imported {} countries in {:?}",
+        list.len(),
+        began.elapsed()
+    )?;
 
     // Read one back. It is None if it was never set, was deleted or has expired.
     let france: Option<Country> = countries.get("EU:FR").await?;
     let france = france.ok_or("France was imported, but is not there")?;
-    println!("country:EU:FR is {}", describe(&france));
+    writeln!(out, "country:EU:FR is {}", describe(&france))?;
 
     // Read several in one round trip; what is missing is left out.
     let europe = countries.prefix("EU:");
@@ -59,16 +82,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .get_many(["DK", "FI", "IS", "NO", "SE", "XX"])
         .await?;
     let names: Vec<&str> = nordic.values().map(|country| &country.name[..]).collect();
-    println!("the Nordic countries are {}", names.join(", "));
+    writeln!(out, "the Nordic countries are {}", names.join(", "))?;
 
     // List by prefix. Substores stack; their keys come without the prefix.
     let keys = europe.keys().await?;
-    println!(
+    writeln!(
+        out,
         "{} keys begin with country:EU: from {} to {}",
         keys.len(),
         keys[0],
         keys[keys.len() - 1]
-    );
+    )?;
 
     // Go through all of them, however many there are: a stream holds a few at a time.
     let mut users = 0;
@@ -76,31 +100,36 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while let Some((_key, country)) = stream.try_next().await? {
         users += usize::from(country.currencies.iter().any(|currency| currency == "EUR"));
     }
-    println!("{users} of them use the euro");
+    writeln!(out, "{users} of them use the euro")?;
 
     // Let a value expire. "1h", "2 weeks", 60 (seconds) or a Duration would do as well.
     let set = Instant::now();
     store.set("weather", "sunny").expires("250ms").await?;
     let left = store.ttl("weather").await?.and_then(Expires::as_duration);
-    println!("the weather is kept for {:?} …", left.unwrap_or_default());
+    writeln!(
+        out,
+        "the weather is kept for {:?} …",
+        left.unwrap_or_default()
+    )?;
     while store.has("weather").await? {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    println!("… and was gone after {:?}", set.elapsed());
+    writeln!(out, "… and was gone after {:?}", set.elapsed())?;
 
     // Add a value under a key that the store makes up.
     let id = store.prefix("visit:").add(&("FR", 2026)).await?;
-    println!("a visit is kept as visit:{id}");
+    writeln!(out, "a visit is kept as visit:{id}")?;
 
     // Take a lock: of any number of tasks and processes that try, one gets it. It
     // expires, in case its holder never comes back.
     let locks = store.prefix("lock:").expires("30s");
     for worker in ["worker 1", "worker 2"] {
         let got_it = locks.insert("report", worker).await?;
-        println!(
+        writeln!(
+            out,
             "{worker} {} the lock",
             if got_it { "takes" } else { "does not get" }
-        );
+        )?;
     }
 
     // Copy everything to another kind of store, expiries included, without decoding it.
@@ -112,10 +141,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         copy.put(&key, entry).await?;
         copied += 1;
     }
-    println!(
+    writeln!(
+        out,
         "copied {copied} entries to {}, a file each",
         folder.join("copy").display()
-    );
+    )?;
 
     // Finish what was begun and let go of the files.
     copy.close().await?;
@@ -141,10 +171,19 @@ fn describe(country: &Country) -> String {
 /// Makes the folder to work in and goes there, so that URLs can be short.
 fn enter_folder() -> Result<PathBuf, Box<dyn Error>> {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/quickstart");
-    let folder = std::env::args_os()
-        .nth(1)
-        .map_or_else(default, PathBuf::from);
+    let folder = std::env::args_os().nth(1);
+    // An option or the URL of a store would become a folder of that name.
+    let text = folder.as_deref().unwrap_or_default().to_string_lossy();
+    if text.starts_with('-') || text.contains("://") {
+        return Err(format!("{text:?} is no folder\nusage: quickstart [DIR]").into());
+    }
+    let folder = folder.map_or_else(default, PathBuf::from);
     std::fs::create_dir_all(&folder)?;
     std::env::set_current_dir(&folder)?;
     Ok(std::env::current_dir()?)
+}
+
+fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -40,6 +40,36 @@ fn it_runs_again_and_again() {
 }
 
 #[test]
+fn what_is_no_folder_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for argument in ["--help", "-h", "redis://localhost:1"] {
+        let mut quickstart = Command::new(env!("CARGO_BIN_EXE_quickstart"));
+        let quickstart = quickstart.arg(argument).current_dir(folder.path());
+        let output = quickstart.output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains(argument) && said.contains("usage: quickstart [DIR]"),
+            "{said}"
+        );
+    }
+    let made = std::fs::read_dir(folder.path()).expect("the folder");
+    assert_eq!(made.count(), 0);
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut quickstart = Command::new(env!("CARGO_BIN_EXE_quickstart"));
+    let quickstart = quickstart.arg(folder.path()).stdout(writer);
+    let output = quickstart.output().expect("the program runs");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
 fn the_data_are_the_249_entries_of_iso_3166_1() {
     let countries: Vec<Value> =
         serde_json::from_str(include_str!("../data/countries.json")).expect("JSON");
