@@ -9,6 +9,7 @@ mod failure;
 mod given;
 mod leases;
 mod listing;
+mod ops;
 #[allow(
     unreachable_pub,
     missing_docs,
@@ -35,10 +36,11 @@ use tonic::codegen::Bytes;
 
 use self::leases::Leases;
 use self::listing::{Pages, entry_in};
+use self::ops::{Op, Put};
 use self::proto::KeyValue;
 use self::reads::Reads;
 use self::server::{Config, Server, Source};
-use self::writes::{Done, Op, Put, Writes};
+use self::writes::{Done, Writes};
 use crate::address::Address;
 use crate::backend::{Backend, Info, Scan};
 use crate::entry::{Entry, Expiry};
