@@ -78,7 +78,14 @@ impl Server {
             Commands::Both(names) => Some((place, names)),
             Commands::One(_) => None,
         };
-        let both: Vec<_> = asks.iter().enumerate().filter_map(both).collect();
+        let mut both: Vec<_> = asks.iter().enumerate().filter_map(both).collect();
+        let singles = asks
+            .iter()
+            .rposition(|ask| matches!(ask.commands, Commands::One(_)));
+        if writes && let Some(last) = singles {
+            // What comes after a later write would undo it.
+            both.retain(|(place, _)| *place > last);
+        }
         let keys: Vec<_> = both.iter().map(|(place, _)| asks[*place].key).collect();
         let mut answers = self.ask_once(asks, writes).await;
         let is_full = |answer: &Result<Value>| {
@@ -94,7 +101,13 @@ impl Server {
             .unzip();
         if !again.is_empty() {
             for (place, answer) in places.into_iter().zip(self.ask_once(again, writes).await) {
-                answers[place] = answer;
+                // A user may be denied scripts: then the memory is still what is wrong.
+                let is_of_scripts = |error: &Error| {
+                    matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unsupported)
+                };
+                if !answer.as_ref().is_err_and(is_of_scripts) {
+                    answers[place] = answer;
+                }
             }
         }
         answers
