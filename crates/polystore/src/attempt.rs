@@ -7,7 +7,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 
 use crate::error::Result;
 
-type Trying<T> = Shared<BoxFuture<'static, Result<T>>>;
+pub(crate) type Trying<T> = Shared<BoxFuture<'static, Result<T>>>;
 
 /// Something that is made once, and again if making it has failed.
 ///
@@ -71,7 +71,8 @@ impl<T: Clone + Send + 'static> Attempt<T> {
         }
     }
 
-    fn pending(&self) -> Option<Trying<T>> {
+    /// The attempt that somebody waits for.
+    pub(crate) fn pending(&self) -> Option<Trying<T>> {
         self.current().as_ref().and_then(WeakShared::upgrade)
     }
 

@@ -1,13 +1,10 @@
 //! Values that are computed when they are not there: once, for all who ask meanwhile.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,10 +13,10 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::attempt::Attempt;
 use crate::entry::{Entry, Expiry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expires::Expires;
+use crate::flights::Flight;
 use crate::json;
 use crate::lazy::BoxError;
 use crate::store::Store;
@@ -63,7 +60,7 @@ impl<'a, T: Serialize + DeserializeOwned> GetOrSet<'a, T> {
         Self {
             store,
             state: State::Waiting(Request {
-                key: store.join(key).into_owned(),
+                key: store.full_key(key).into_owned(),
                 compute: Box::new(compute),
                 expires: None,
                 stale_for: None,
@@ -255,7 +252,10 @@ async fn renew(
         }
     } else if let Some(stale) = stale {
         // Null is no value, and what is not kept does not leave an older one: it is computed each time.
-        backend.evict(key, &stale).await.map(drop)
+        match backend.evict(key, &stale).await {
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
+            evicted => evicted.map(drop),
+        }
     } else {
         Ok(())
     };
@@ -268,8 +268,7 @@ async fn renew(
                 "a value was computed but could not be kept"
             );
         }
-        Err(error) if error.kind() != ErrorKind::Unsupported => return Err(error),
-        _ => {}
+        kept => kept?,
     }
     Ok(entry)
 }
@@ -279,143 +278,5 @@ fn not_computed<E: Into<BoxError>>(error: E) -> Error {
         Ok(error) => *error,
         Err(error) => Error::new(ErrorKind::Compute, "the value could not be computed")
             .with_boxed_source(error),
-    }
-}
-
-/// What is being computed, by the keys as the backend has them.
-#[derive(Default)]
-pub(crate) struct Flights {
-    list: Mutex<HashMap<String, Weak<Flight>>>,
-    /// How many there are, for writes to look at: mostly there is none.
-    count: AtomicUsize,
-}
-
-/// A computation, and what becomes of its value.
-#[derive(Default)]
-pub(crate) struct Flight {
-    attempt: Attempt<Entry>,
-    phase: Mutex<Phase>,
-}
-
-#[derive(Clone, Copy, Default, PartialEq)]
-enum Phase {
-    #[default]
-    Computing,
-    /// Whoever changes the key meanwhile has to wait for it, to be the last one.
-    Writing,
-    /// The key has changed since it began: its value may be of before that, and is not kept.
-    Overtaken,
-}
-
-impl Flight {
-    fn begin(&self) {
-        let mut phase = self.phase();
-        if *phase == Phase::Writing {
-            *phase = Phase::Computing;
-        }
-    }
-
-    /// Whether the value may be kept; from then on it is being written.
-    fn lands(&self) -> bool {
-        let mut phase = self.phase();
-        if *phase == Phase::Computing {
-            *phase = Phase::Writing;
-        }
-        *phase == Phase::Writing
-    }
-
-    /// Whether it was not too late for that.
-    fn is_overtaken(&self) -> bool {
-        let mut phase = self.phase();
-        if *phase == Phase::Computing {
-            *phase = Phase::Overtaken;
-        }
-        *phase == Phase::Overtaken
-    }
-
-    fn phase(&self) -> MutexGuard<'_, Phase> {
-        // Nothing panics while it is held.
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until it has written.
-    pub(crate) async fn settle(&self) {
-        self.attempt.settle().await;
-    }
-}
-
-/// A seat in one of them. The last one to leave takes it off the list.
-struct Seat<'a> {
-    flights: &'a Flights,
-    key: &'a str,
-    flight: Arc<Flight>,
-}
-
-impl Flights {
-    fn board<'a>(&'a self, key: &'a str) -> Seat<'a> {
-        let mut list = self.list();
-        let flight = list.get(key).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let flight = Arc::<Flight>::default();
-            list.insert(key.to_owned(), Arc::downgrade(&flight));
-            self.count.store(list.len(), Ordering::SeqCst);
-            flight
-        });
-        Seat {
-            flights: self,
-            key,
-            flight,
-        }
-    }
-
-    /// To be called before what is under `key` changes: what is being computed for it is not kept, and not for those
-    /// who ask from now on. What it gives is writing already, and has to [settle](Flight::settle) first.
-    pub(crate) fn make_way(&self, key: &str) -> Option<Arc<Flight>> {
-        if self.count.load(Ordering::SeqCst) == 0 {
-            return None;
-        }
-        let mut list = self.list();
-        let flight = list.get(key)?.upgrade()?;
-        if !flight.is_overtaken() {
-            return Some(flight);
-        }
-        list.remove(key);
-        self.count.store(list.len(), Ordering::SeqCst);
-        None
-    }
-
-    /// The same for each key that begins with `prefix`.
-    pub(crate) fn make_way_under(&self, prefix: &str) -> Vec<Arc<Flight>> {
-        let mut writing = Vec::new();
-        if self.count.load(Ordering::SeqCst) == 0 {
-            return writing;
-        }
-        let mut list = self.list();
-        list.retain(|key, flight| {
-            let flight = flight.upgrade().filter(|_| key.starts_with(prefix));
-            let stays = flight.as_ref().is_none_or(|flight| !flight.is_overtaken());
-            writing.extend(flight.filter(|_| stays));
-            stays
-        });
-        self.count.store(list.len(), Ordering::SeqCst);
-        writing
-    }
-
-    fn list(&self) -> MutexGuard<'_, HashMap<String, Weak<Flight>>> {
-        // Nothing panics while it is held.
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        let mut list = self.flights.list();
-        // Who comes now finds it on the list or not at all, so the count cannot rise. It may have made way to another one.
-        let is_listed = list
-            .get(self.key)
-            .is_some_and(|listed| ptr::eq(listed.as_ptr(), Arc::as_ptr(&self.flight)));
-        if is_listed && Arc::strong_count(&self.flight) == 1 {
-            list.remove(self.key);
-            self.flights.count.store(list.len(), Ordering::SeqCst);
-        }
     }
 }

@@ -109,6 +109,7 @@ mod disk;
 mod entry;
 mod error;
 mod expires;
+mod flights;
 mod gather;
 mod get_or_set;
 #[cfg(doc)]

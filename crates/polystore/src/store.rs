@@ -14,7 +14,8 @@ use crate::backend::{Backend, Capabilities, Scan};
 use crate::entry::{Entry, Expiry, Timestamp};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expires::Expires;
-use crate::get_or_set::{Flights, GetOrSet};
+use crate::flights::{Changed, Changing, Flights};
+use crate::get_or_set::GetOrSet;
 use crate::lazy::BoxError;
 use crate::stream::{Entries, RawEntries};
 use crate::typed::TypedStore;
@@ -74,28 +75,12 @@ impl Shared {
         Ok(())
     }
 
-    /// The backend, to change what is under `key`: no value that is being computed for it is kept after that.
-    pub(crate) async fn changing(&self, key: &str) -> &dyn Backend {
-        if let Some(writing) = self.flights.make_way(key) {
-            writing.settle().await;
-        }
-        &*self.backend
-    }
-
-    /// The same for several keys.
-    pub(crate) async fn changing_all(&self, keys: impl Iterator<Item = &str>) -> &dyn Backend {
-        for key in keys {
-            self.changing(key).await;
-        }
-        &*self.backend
-    }
-
-    /// The same for all keys that begin with `prefix`.
-    async fn changing_under(&self, prefix: &str) -> &dyn Backend {
-        for writing in self.flights.make_way_under(prefix) {
-            writing.settle().await;
-        }
-        &*self.backend
+    /// The backend, to be held while it makes a change: no value that is being computed meanwhile is kept.
+    pub(crate) fn changing<'a>(
+        &'a self,
+        changed: Changed<'a>,
+    ) -> impl Future<Output = Changing<'a>> {
+        self.flights.changing(&*self.backend, changed)
     }
 
     /// Completes an error with where it happened.
@@ -126,8 +111,16 @@ impl Store {
         self.prefix.is_empty() && self.expires.is_none()
     }
 
-    /// The key as the backend has it.
-    pub(crate) fn join<'k>(&self, key: &'k str) -> Cow<'k, str> {
+    /// The key as the [`backend`](Self::backend) has it: after the prefix.
+    ///
+    /// ```
+    /// # use polystore_kv::kv;
+    /// let store = kv("memory:")?.prefix("shop:");
+    /// assert_eq!(store.prefix("user:").full_key("1"), "shop:user:1");
+    /// # Ok::<(), polystore_kv::Error>(())
+    /// ```
+    #[must_use]
+    pub fn full_key<'k>(&self, key: &'k str) -> Cow<'k, str> {
         if self.prefix.is_empty() {
             return Cow::Borrowed(key);
         }
@@ -162,7 +155,7 @@ impl Store {
     #[must_use]
     pub fn prefix(&self, prefix: impl AsRef<str>) -> Self {
         Self {
-            prefix: self.join(prefix.as_ref()).into(),
+            prefix: self.full_key(prefix.as_ref()).into(),
             ..self.clone()
         }
     }
@@ -216,7 +209,7 @@ impl Store {
     /// # }).unwrap();
     /// ```
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        let key = self.join(key);
+        let key = self.full_key(key);
         let value = match self.live(&key).await {
             Ok(None) => return Ok(None),
             Ok(Some(entry)) => entry.decode().map(Some),
@@ -378,7 +371,7 @@ impl Store {
     /// # Errors
     /// Only [those of every method](Self#errors).
     pub async fn has(&self, key: &str) -> Result<bool> {
-        let key = self.join(key);
+        let key = self.full_key(key);
         let has = async {
             self.shared.check_open()?;
             self.shared.backend.has(&key).await
@@ -391,10 +384,14 @@ impl Store {
     /// # Errors
     /// Only [those of every method](Self#errors).
     pub async fn del(&self, key: &str) -> Result<()> {
-        let key = self.join(key);
+        let key = self.full_key(key);
         let del = async {
             self.shared.check_open()?;
-            self.shared.changing(&key).await.del(&key).await
+            self.shared
+                .changing(Changed::One(&key))
+                .await
+                .del(&key)
+                .await
         };
         del.await.map_err(self.shared.explain("del", Some(&key)))
     }
@@ -419,7 +416,7 @@ impl Store {
     /// # }).unwrap();
     /// ```
     pub async fn ttl(&self, key: &str) -> Result<Option<Expires>> {
-        let joined = self.join(key);
+        let joined = self.full_key(key);
         let Some(entry) = self.exact("ttl", &joined).await? else {
             return Ok(None);
         };
@@ -458,7 +455,7 @@ impl Store {
     where
         E: TryInto<Expires, Error: Into<Error>>,
     {
-        let key = self.join(key).into_owned();
+        let key = self.full_key(key).into_owned();
         let expires = expires.try_into().map_err(Into::into);
         async move {
             let touch = async {
@@ -547,8 +544,8 @@ impl Store {
                 if keys.is_empty() {
                     return Ok(());
                 }
-                let names = keys.iter().map(String::as_str);
-                let deleted = self.shared.changing_all(names).await.del_many(&keys).await;
+                let changed = self.shared.flights.keys(keys.iter());
+                let deleted = self.shared.changing(changed).await.del_many(&keys).await;
                 deleted.map_err(Error::of_many)
             };
             del_many
@@ -561,7 +558,7 @@ impl Store {
     fn join_all(&self, keys: impl IntoIterator<Item: AsRef<str>>) -> Vec<String> {
         let mut seen = HashSet::new();
         keys.into_iter()
-            .map(|key| self.join(key.as_ref()).into_owned())
+            .map(|key| self.full_key(key.as_ref()).into_owned())
             .filter(|key| seen.insert(key.clone()))
             .collect()
     }
@@ -649,8 +646,8 @@ impl Store {
     }
 
     fn list(&self, operation: &'static str, mut scan: Scan) -> RawEntries {
-        scan.prefix = self.join(&scan.prefix).into_owned();
-        scan.after = scan.after.map(|after| self.join(&after).into_owned());
+        scan.prefix = self.full_key(&scan.prefix).into_owned();
+        scan.after = scan.after.map(|after| self.full_key(&after).into_owned());
         RawEntries::new(&self.shared, operation, Arc::clone(&self.prefix), scan)
     }
 
@@ -659,7 +656,7 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Corrupt`] if what is there is not a value of this store.
     pub async fn entry(&self, key: &str) -> Result<Option<Entry>> {
-        self.exact("entry", &self.join(key)).await
+        self.exact("entry", &self.full_key(key)).await
     }
 
     pub(crate) async fn exact(&self, operation: &'static str, key: &str) -> Result<Option<Entry>> {
@@ -682,11 +679,11 @@ impl Store {
     /// [`ErrorKind::InvalidOption`] if the expiry is [`Expiry::Unread`]: read it with
     /// [`entry`](Self::entry); [`ErrorKind::Corrupt`] if the text is not JSON.
     pub async fn put(&self, key: &str, entry: Entry) -> Result<()> {
-        let key = self.join(key);
+        let key = self.full_key(key);
         let put = async {
             self.shared.check_open()?;
             check_put(&entry)?;
-            let backend = self.shared.changing(&key).await;
+            let backend = self.shared.changing(Changed::One(&key)).await;
             if is_over(&entry) {
                 return backend.del(&key).await;
             }
@@ -724,7 +721,7 @@ impl Store {
             self.shared.check_open()?;
             let (mut live, mut gone) = (HashMap::new(), HashMap::new());
             for (place, (key, entry)) in entries.into_iter().enumerate() {
-                let key = self.join(&key).into_owned();
+                let key = self.full_key(&key).into_owned();
                 let checked = check_put(&entry);
                 checked.map_err(|error| error.with_key(&key))?;
                 let (kept, other) = match is_over(&entry) {
@@ -743,7 +740,8 @@ impl Store {
             let live: Vec<_> = in_order(live).collect();
             let gone: Vec<_> = in_order(gone).map(|(key, _)| key).collect();
             let names = live.iter().map(|(key, _)| key).chain(&gone);
-            let backend = self.shared.changing_all(names.map(String::as_str)).await;
+            let changed = self.shared.flights.keys(names);
+            let backend = self.shared.changing(changed).await;
             if !live.is_empty() {
                 let put = backend.set_many(live).await;
                 put.map_err(Error::of_many)?;
@@ -778,10 +776,14 @@ impl Store {
     /// # }).unwrap();
     /// ```
     pub async fn evict(&self, key: &str, seen: &Entry) -> Result<bool> {
-        let key = self.join(key);
+        let key = self.full_key(key);
         let evict = async {
             self.shared.check_open()?;
-            self.shared.changing(&key).await.evict(&key, seen).await
+            self.shared
+                .changing(Changed::One(&key))
+                .await
+                .evict(&key, seen)
+                .await
         };
         evict
             .await
@@ -814,7 +816,10 @@ impl Store {
     pub async fn clear(&self) -> Result<()> {
         let clear = async {
             self.shared.check_open()?;
-            let backend = self.shared.changing_under(&self.prefix).await;
+            let (flights, backend) = (&self.shared.flights, &*self.shared.backend);
+            let backend = flights
+                .changing(backend, Changed::Under(&self.prefix))
+                .await;
             let cleared = backend.clear(&self.prefix).await;
             cleared.map_err(Error::of_many)
         };

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::expires::Expires;
+use crate::flights::Changed;
 use crate::json;
 use crate::store::{Store, expiry_or_now};
 
@@ -152,7 +153,7 @@ impl<T> Future for Write<'_, T> {
 }
 
 fn one<V: Serialize + ?Sized>(store: &Store, key: &str, value: &V) -> Result<Request> {
-    let key = store.join(key).into_owned();
+    let key = store.full_key(key).into_owned();
     match json::encode(value) {
         Ok(json) => Ok(Request::One(key, json)),
         Err(error) => Err(error.with_key(&key)),
@@ -166,7 +167,7 @@ fn many<K: AsRef<str>, V: Serialize>(
     let mut places = HashMap::new();
     let mut requests: Vec<(String, Arc<str>)> = Vec::new();
     for (key, value) in entries {
-        let key = store.join(key.as_ref()).into_owned();
+        let key = store.full_key(key.as_ref()).into_owned();
         let json = json::encode(&value).map_err(|error| error.with_key(&key))?;
         // Of two under one key the later wins, so backends never see both.
         if let Some(place) = places.get(&key) {
@@ -204,24 +205,35 @@ fn start_set_one(
     };
     let Some(expiry) = expiry else {
         return Ok(Started::Running(Box::pin(async move {
-            let deleted = store.shared.changing(&key).await.del(&key).await;
+            let deleted = store
+                .shared
+                .changing(Changed::One(&key))
+                .await
+                .del(&key)
+                .await;
             deleted.map_err(store.shared.explain("set", Some(&key)))
         })));
     };
     let entry = Entry::from_stored(json, expiry);
-    let writing = store.shared.flights.make_way(&key);
-    let set = match &writing {
-        None => backend.set_now(&key, entry),
-        Some(_) => Err(entry),
+    let flights = &store.shared.flights;
+    let set = match flights.have_made_way(&Changed::One(&key)) {
+        true => backend.set_now(&key, entry),
+        false => Err(entry),
     };
     match set {
-        Ok(Ok(())) => Ok(Started::Done(())),
-        Ok(Err(error)) => Err(store.shared.explain("set", Some(&key))(error)),
+        Ok(done) => {
+            // What has begun since then.
+            flights.have_made_way(&Changed::One(&key));
+            done.map(Started::Done)
+                .map_err(store.shared.explain("set", Some(&key)))
+        }
         Err(entry) => Ok(Started::Running(Box::pin(async move {
-            if let Some(writing) = writing {
-                writing.settle().await;
-            }
-            let set = backend.set(&key, entry).await;
+            let set = store
+                .shared
+                .changing(Changed::One(&key))
+                .await
+                .set(&key, entry)
+                .await;
             set.map_err(store.shared.explain("set", Some(&key)))
         }))),
     }
@@ -246,7 +258,8 @@ fn start_set_many(
     Ok(Started::Running(Box::pin(async move {
         let set_many = async {
             let names = entries.iter().map(|(key, _)| key).chain(&gone);
-            let backend = store.shared.changing_all(names.map(String::as_str)).await;
+            let changed = store.shared.flights.keys(names);
+            let backend = store.shared.changing(changed).await;
             if !entries.is_empty() {
                 backend.set_many(entries).await?;
             }
@@ -281,7 +294,12 @@ fn start_add(store: &Store, request: Request, expires: Expires) -> Result<Starte
 fn start_insert(store: &Store, request: Request, expires: Expires) -> Result<Started<'_, bool>> {
     let (key, entry) = some_entry(request, expires)?;
     Ok(Started::Running(Box::pin(async move {
-        let inserted = store.shared.changing(&key).await.insert(&key, entry).await;
+        let inserted = store
+            .shared
+            .changing(Changed::One(&key))
+            .await
+            .insert(&key, entry)
+            .await;
         inserted.map_err(store.shared.explain("insert", Some(&key)))
     })))
 }
@@ -289,7 +307,12 @@ fn start_insert(store: &Store, request: Request, expires: Expires) -> Result<Sta
 fn start_replace(store: &Store, request: Request, expires: Expires) -> Result<Started<'_, bool>> {
     let (key, entry) = some_entry(request, expires)?;
     Ok(Started::Running(Box::pin(async move {
-        let replaced = store.shared.changing(&key).await.replace(&key, entry).await;
+        let replaced = store
+            .shared
+            .changing(Changed::One(&key))
+            .await
+            .replace(&key, entry)
+            .await;
         replaced.map_err(store.shared.explain("replace", Some(&key)))
     })))
 }

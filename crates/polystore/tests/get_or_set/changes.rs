@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -156,6 +157,51 @@ async fn a_change_comes_after_a_value_that_is_being_written() {
             assert_eq!(baker.await.unwrap().unwrap(), 1);
         }
         assert_eq!(store.get::<usize>("bread").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn who_asks_after_a_change_gets_nothing_of_before_even_if_an_older_one_still_waits() {
+    let (writes, may_write) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let slow = Slow(kv("memory:").unwrap(), writes, may_write);
+    let store = kv(slow.clone()).unwrap();
+    let one = || ready(io::Result::Ok(1));
+    let mut old = pin!(store.get_or_set("bread", one));
+    assert!(old.as_mut().now_or_never().is_none(), "it is being written");
+    slow.2.add_permits(2);
+    // It goes on with the write, as nobody else does now.
+    store.del("bread").await.unwrap();
+    let two = store.get_or_set("bread", || ready(io::Result::Ok(2)));
+    assert_eq!(two.await.unwrap(), 2);
+    assert_eq!(old.await.unwrap(), 1);
+    assert_eq!(store.get("bread").await.unwrap(), Some(2));
+}
+
+#[tokio::test]
+async fn a_change_that_is_on_its_way_counts_as_well() {
+    for is_given_up in [false, true] {
+        let (writes, may_write) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let slow = Slow(kv("memory:").unwrap(), writes, may_write);
+        let store = kv(slow.clone()).unwrap();
+        let (oven, other) = (Oven::new(), store.clone());
+        let change = tokio::spawn(async move { other.set("bread", &9).await });
+        slow.1.acquire().await.unwrap().forget();
+        // It finds nothing, as the change has not arrived.
+        let baker = ask(&store, &oven);
+        oven.has_begun(1).await;
+        if is_given_up {
+            // Nobody knows whether it will arrive.
+            change.abort();
+            assert!(change.await.unwrap_err().is_cancelled());
+        } else {
+            slow.2.add_permits(1);
+            change.await.unwrap().unwrap();
+        }
+        slow.2.add_permits(1);
+        oven.let_out(1);
+        assert_eq!(baker.await.unwrap().unwrap(), 1);
+        let kept = (!is_given_up).then_some(9);
+        assert_eq!(store.get::<usize>("bread").await.unwrap(), kept);
     }
 }
 
