@@ -50,10 +50,11 @@ struct Write {
     end: watch::Receiver<()>,
 }
 
-/// A key in a store, or the same one in another part of that store: a store does not say which part it is.
+/// A key in a part of a store.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     store: usize,
+    prefix: String,
     pub(crate) key: String,
 }
 
@@ -88,8 +89,13 @@ pub(crate) struct Writing {
 impl Place {
     pub(crate) fn new(store: &Store, key: String) -> Self {
         // Which one it is, and no more: it is not followed.
-        let store = Arc::as_ptr(store.backend()).cast::<()>() as usize;
-        Self { store, key }
+        let at = Arc::as_ptr(store.backend()).cast::<()>() as usize;
+        let prefix = store.full_key("").into_owned();
+        Self {
+            store: at,
+            prefix,
+            key,
+        }
     }
 }
 
@@ -207,11 +213,12 @@ impl Since {
     /// if a newer one was kept meanwhile (RFC 9111, section 4).
     pub(crate) fn begin(&self, key: &str, date: SystemTime) -> Option<Writing> {
         let mut slot = self.changes.slot(&self.place);
+        let written = Place {
+            key: key.to_owned(),
+            ..self.place.clone()
+        };
         let is_newer = |(place, number, kept): &(Place, u64, SystemTime)| {
-            place.store == self.place.store
-                && place.key == key
-                && *number > self.kept
-                && *kept > date
+            *place == written && *number > self.kept && *kept > date
         };
         if slot.changes != self.seen || slot.recent.iter().any(is_newer) {
             return None;
@@ -226,9 +233,7 @@ impl Since {
         if slot.recent.len() == MOST_RECENT {
             slot.recent.pop_front();
         }
-        let store = self.place.store;
-        let key = key.to_owned();
-        slot.recent.push_back((Place { store, key }, number, date));
+        slot.recent.push_back((written, number, date));
 
         slot.writes.retain(|write| write.end.has_changed().is_ok());
         let (end, ended) = watch::channel(());
@@ -285,6 +290,18 @@ mod tests {
         drop(slot);
         assert!(changes.since(place(0)).void.is_none());
         assert!(changes.since(place(999)).void.is_some());
+    }
+
+    #[test]
+    fn parts_of_one_store_are_void_each_for_itself() {
+        let (changes, store) = (Changes::new(), kv("memory:").unwrap());
+        let [first, second] = ["a:", "b:"].map(|part| store.prefix(part));
+        let of_first = changes.make_void(&first, key(0));
+        assert!(changes.since(Place::new(&second, key(0))).void.is_none());
+        let of_second = changes.make_void(&second, key(0));
+        changes.is_removed(&of_second);
+        assert!(changes.is_void(&of_first), "another part's removal");
+        assert!(!changes.is_void(&of_second));
     }
 
     #[test]
