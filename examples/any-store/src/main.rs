@@ -183,7 +183,7 @@ async fn end() {
 
         if let Ok(mut terminate) = signal(SignalKind::terminate()) {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
+                Ok(()) = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
             }
             return;
