@@ -142,12 +142,18 @@ fn a_closed_pipe_ends_it_quietly_and_leaves_no_lock() {
     let output = unread.stdout(writer).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    // What it had begun is done, and not a second one.
+    let journal = std::fs::read_to_string(folder.path().join("invoices")).unwrap();
+    assert!(
+        journal.starts_with("1 ") && journal.lines().count() == 1,
+        "{journal:?}"
+    );
 
     // It need not wait for the end of that lease.
     let mut next = start(folder.path(), 1, &[]);
     let mut said = String::new();
     let mut stdout = next.stdout.take().unwrap();
     stdout.read_to_string(&mut said).unwrap();
-    assert_eq!(said, "working\ninvoice 1\n");
+    assert_eq!(said, "working\ninvoice 2\n");
     assert!(next.wait().unwrap().success());
 }
