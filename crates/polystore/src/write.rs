@@ -224,8 +224,10 @@ fn start_set_one(
         Ok(done) => {
             // What has begun since then.
             flights.have_made_way(&Changed::One(&key));
-            done.map(Started::Done)
-                .map_err(store.shared.explain("set", Some(&key)))
+            match done {
+                Ok(()) => Ok(Started::Done(())),
+                Err(error) => Err(store.shared.explain("set", Some(&key))(error)),
+            }
         }
         Err(entry) => Ok(Started::Running(Box::pin(async move {
             let set = store
