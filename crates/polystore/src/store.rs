@@ -816,10 +816,8 @@ impl Store {
     pub async fn clear(&self) -> Result<()> {
         let clear = async {
             self.shared.check_open()?;
-            let (flights, backend) = (&self.shared.flights, &*self.shared.backend);
-            let backend = flights
-                .changing(backend, Changed::Under(&self.prefix))
-                .await;
+            let changed = Changed::Under(&self.prefix);
+            let backend = self.shared.changing(changed).await;
             let cleared = backend.clear(&self.prefix).await;
             cleared.map_err(Error::of_many)
         };

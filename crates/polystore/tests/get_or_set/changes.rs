@@ -114,6 +114,13 @@ async fn changes_of_other_keys_disturb_nothing() {
 #[derive(Clone)]
 struct Slow(Store, Arc<Semaphore>, Arc<Semaphore>);
 
+impl Slow {
+    fn new() -> Self {
+        let [begun, may_go_on] = [(); 2].map(|()| Arc::new(Semaphore::new(0)));
+        Self(kv("memory:").unwrap(), begun, may_go_on)
+    }
+}
+
 #[async_trait]
 impl Backend for Slow {
     fn info(&self) -> Info {
@@ -138,8 +145,7 @@ impl Backend for Slow {
 #[tokio::test]
 async fn a_change_comes_after_a_value_that_is_being_written() {
     for is_abandoned in [false, true] {
-        let (writes, may_write) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        let slow = Slow(kv("memory:").unwrap(), writes, may_write);
+        let slow = Slow::new();
         let store = kv(slow.clone()).unwrap();
         let (oven, other) = (Oven::new(), store.clone());
         oven.let_out(1);
@@ -162,8 +168,7 @@ async fn a_change_comes_after_a_value_that_is_being_written() {
 
 #[tokio::test]
 async fn who_asks_after_a_change_gets_nothing_of_before_even_if_an_older_one_still_waits() {
-    let (writes, may_write) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let slow = Slow(kv("memory:").unwrap(), writes, may_write);
+    let slow = Slow::new();
     let store = kv(slow.clone()).unwrap();
     let one = || ready(io::Result::Ok(1));
     let mut old = pin!(store.get_or_set("bread", one));
@@ -180,8 +185,7 @@ async fn who_asks_after_a_change_gets_nothing_of_before_even_if_an_older_one_sti
 #[tokio::test]
 async fn a_change_that_is_on_its_way_counts_as_well() {
     for is_given_up in [false, true] {
-        let (writes, may_write) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        let slow = Slow(kv("memory:").unwrap(), writes, may_write);
+        let slow = Slow::new();
         let store = kv(slow.clone()).unwrap();
         let (oven, other) = (Oven::new(), store.clone());
         let change = tokio::spawn(async move { other.set("bread", &9).await });

@@ -74,30 +74,28 @@ impl Server {
     /// Sends all of it, and gives what came back for each. Of `writes`, what may have been done
     /// without an answer is said to be so.
     pub(super) async fn ask(&self, asks: Vec<Ask<'_>>, writes: bool) -> Vec<Result<Value>> {
-        let both = |(place, ask): (usize, &Ask<'_>)| match ask.commands {
-            Commands::Both(names) => Some((place, names)),
+        let both = asks.iter().enumerate();
+        let both = both.filter_map(|(place, ask)| match ask.commands {
+            Commands::Both(names) => Some((place, ask.key, names)),
             Commands::One(_) => None,
-        };
-        let mut both: Vec<_> = asks.iter().enumerate().filter_map(both).collect();
+        });
+        let mut both: Vec<_> = both.collect();
         let singles = asks
             .iter()
             .rposition(|ask| matches!(ask.commands, Commands::One(_)));
         if writes && let Some(last) = singles {
             // What comes after a later write would undo it.
-            both.retain(|(place, _)| *place > last);
+            both.retain(|(place, ..)| *place > last);
         }
-        let keys: Vec<_> = both.iter().map(|(place, _)| asks[*place].key).collect();
         let mut answers = self.ask_once(asks, writes).await;
         let is_full = |answer: &Result<Value>| {
             let error = answer.as_ref().err();
             error.is_some_and(|error| error.kind() == ErrorKind::Full)
         };
-        let refused = both.into_iter().zip(keys);
-        let refused = refused.filter(|((place, _), _)| is_full(&answers[*place]));
+        let refused = both.into_iter();
+        let refused = refused.filter(|(place, ..)| is_full(&answers[*place]));
         let (places, again): (Vec<_>, Vec<_>) = refused
-            .map(|((place, names), key)| {
-                (place, Ask::one(key, command::both_by_script(key, names)))
-            })
+            .map(|(place, key, names)| (place, Ask::one(key, command::both_by_script(key, names))))
             .unzip();
         if !again.is_empty() {
             for (place, answer) in places.into_iter().zip(self.ask_once(again, writes).await) {
